@@ -1,0 +1,1 @@
+"""Sarcopenia Label: body composition on CT, on top of MONAI Label."""

@@ -1,0 +1,1 @@
+"""What is labelled: schemas, vertebral levels, Hounsfield ranges and published cut-offs."""

@@ -1,0 +1,281 @@
+"""The label schemas: for every task the names, numbers, colours and DICOM codes of what is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept, as DICOM SEG and SR want it."""
+
+    value: str
+    meaning: str
+    scheme: str = "SCT"
+
+
+ANATOMICAL_STRUCTURE = Code("123037004", "Anatomical Structure")
+TISSUE = Code("85756007", "Tissue")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One thing that is labelled.
+
+    Attributes:
+        name: unique over all tasks; what clients and files call it.
+        id: its value in a stored label, 1 and up without gaps.
+        color: red, green, blue, 0 to 255.
+        code: what it is (SNOMED CT).
+        definition: what an annotator includes and leaves out.
+        category: the kind of thing (SNOMED CT), for DICOM SEG.
+        group: the anatomical group for results by group, or "".
+    """
+
+    name: str
+    id: int
+    color: tuple[int, int, int]
+    code: Code
+    definition: str = ""
+    category: Code = ANATOMICAL_STRUCTURE
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class LabelSchema:
+    """The structures of one task, in the order of their ids."""
+
+    task: str
+    structures: tuple[Structure, ...]
+
+    def __post_init__(self) -> None:
+        if [s.id for s in self.structures] != list(range(1, len(self.structures) + 1)):
+            raise ValueError(f"the ids of {self.task} must run from 1 without gaps: Slicer maps them by position")
+
+    def __iter__(self) -> Iterator[Structure]:
+        return iter(self.structures)
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def __getitem__(self, name: str) -> Structure:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, Structure]:
+        return {s.name: s for s in self.structures}
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Name to id, in ascending order of id."""
+        return {s.name: s.id for s in self.structures}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in ascending order of id."""
+        return tuple(s.name for s in self.structures)
+
+
+def _schema(task: str, *structures: tuple) -> LabelSchema:
+    return LabelSchema(task, tuple(Structure(name, i, *rest) for i, (name, *rest) in enumerate(structures, start=1)))
+
+
+_VERTEBRAE = {
+    "T10": ("7610001", (201, 160, 220)),
+    "T11": ("12989004", (176, 196, 222)),
+    "T12": ("23215003", (135, 170, 222)),
+    "L1": ("66794005", (120, 200, 225)),
+    "L2": ("14293000", (110, 215, 175)),
+    "L3": ("36470004", (250, 200, 60)),
+    "L4": ("11994002", (245, 150, 90)),
+    "L5": ("49668003", (225, 110, 120)),
+    "L6": ("51282000", (205, 90, 160)),
+    "S1": ("65985001", (160, 110, 190)),
+}
+
+L3_SLICE = _schema(
+    "l3_slice",
+    (
+        "l3_slice",
+        (255, 225, 25),
+        Code("36470004", "L3 vertebra"),
+        "Any mark on the one slice that shows the inferior endplate of L3 (Ha 2021).",
+    ),
+    *(
+        (
+            f"vertebra_{level}",
+            color,
+            Code(value, f"{level} vertebra" if level != "L6" else "Vertebra"),
+            f"The vertebra {level}, body and processes." if level != "L6" else "A sixth lumbar vertebra.",
+        )
+        for level, (value, color) in _VERTEBRAE.items()
+    ),
+)
+
+L3_MUSCLE = _schema(
+    "l3_muscle",
+    (
+        "psoas",
+        (220, 60, 60),
+        Code("15757001", "Psoas muscle"),
+        "Psoas major (and minor) on both sides.",
+    ),
+    (
+        "paraspinal",
+        (60, 150, 220),
+        Code("244849004", "Deep muscle of back"),
+        "Erector spinae, multifidus and quadratus lumborum on both sides (Yu 2026).",
+    ),
+    (
+        "abdominal_wall",
+        (90, 190, 90),
+        Code("195879000", "Abdominal wall muscle"),
+        "Transversus abdominis, internal and external oblique, rectus abdominis (Yu 2026); latissimus dorsi belongs "
+        "to none.",
+    ),
+)
+
+L3_TISSUE = _schema(
+    "l3_tissue",
+    (
+        "skeletal_muscle",
+        (190, 70, 70),
+        Code("127954009", "Skeletal muscle"),
+        "The three groups of l3_muscle together. Fat inside a muscle stays in; it is told apart by its HU afterwards "
+        "(Ha 2021).",
+    ),
+    (
+        "visceral_fat",
+        (240, 200, 80),
+        Code("725274000", "Visceral fat"),
+        "Fat within the inner surface of the abdominal wall, mesenteric and retroperitoneal.",
+        TISSUE,
+    ),
+    (
+        "l3_subcutaneous_fat",
+        (120, 190, 230),
+        Code("67769002", "Subcutaneous fatty tissue"),
+        "Fat between the skin and the outer surface of the muscles; the skin is left out.",
+        TISSUE,
+    ),
+)
+
+BODY_COMPOSITION = _schema(
+    "body_composition",
+    (
+        "skin",
+        (240, 180, 160),
+        Code("39937001", "Skin"),
+        "The outermost layer of the body (Lee 2021, section 2.2).",
+    ),
+    (
+        "bone",
+        (240, 235, 200),
+        Code("272673000", "Bone"),
+        "Skull to phalanges with their marrow; hyoid, cricoid, arytenoid, thyroid and rib cartilages (Lee 2021).",
+    ),
+    (
+        "muscle",
+        (170, 60, 60),
+        Code("127954009", "Skeletal muscle"),
+        "Skeletal muscle with the proximal diaphragm and its crura as far as they are seen; salivary and submandibular "
+        "glands; vessels beyond the upper thyroid, the proximal biceps and the upper third of the femur (Lee 2021).",
+    ),
+    (
+        "abdominal_visceral_fat",
+        (240, 210, 90),
+        Code("725274000", "Visceral fat"),
+        "Peritoneal and retroperitoneal fat from below the xiphoid process and the diaphragmatic hiatus to the "
+        "perirectal fat (Lee 2021).",
+        TISSUE,
+    ),
+    (
+        "subcutaneous_fat",
+        (110, 180, 220),
+        Code("67769002", "Subcutaneous fatty tissue"),
+        "Subcutaneous fat together with intramuscular and intrathoracic fat, which Lee 2021 does not separate.",
+        TISSUE,
+    ),
+    (
+        "internal_organs_and_vessels",
+        (150, 110, 190),
+        Code("113343008", "Organ"),
+        "Solid organs and hollow viscera of abdomen and thorax, breast tissue, external genitals, thyroid, major "
+        "vessels (Lee 2021). Lung and airways, and the parotid glands, belong to none.",
+    ),
+    (
+        "central_nervous_system",
+        (250, 150, 60),
+        Code("21483005", "Central nervous system"),
+        "Eyeballs, intracranial structures and the spinal canal (Lee 2021).",
+    ),
+)
+
+# Kim 2024, Table 1: 27 muscles in five groups and two bones; the psoas is called psoas_major here so that names are
+# unique over all tasks.
+THIGH_MUSCLES = _schema(
+    "thigh_muscles",
+    *(
+        (name, color, Code(value, meaning), "", ANATOMICAL_STRUCTURE, group)
+        for name, value, meaning, group, color in (
+            ("sartorius", "8695004", "Sartorius muscle", "anterior", (230, 25, 75)),
+            ("rectus_femoris", "2951005", "Rectus femoris muscle", "anterior", (255, 110, 110)),
+            ("vastus_lateralis", "6195008", "Vastus lateralis muscle", "anterior", (200, 70, 40)),
+            ("vastus_intermedius", "38839007", "Vastus intermedius muscle", "anterior", (245, 130, 48)),
+            ("vastus_medialis", "33151000", "Vastus medialis muscle", "anterior", (255, 180, 120)),
+            ("adductor_magnus", "18639004", "Adductor magnus muscle", "medial", (60, 140, 60)),
+            ("adductor_brevis", "10370003", "Adductor brevis muscle", "medial", (120, 200, 90)),
+            ("adductor_longus", "85545000", "Adductor longus muscle", "medial", (170, 230, 130)),
+            ("gracilis", "27324004", "Gracilis muscle", "medial", (30, 180, 120)),
+            ("pectineus", "46829009", "Pectineus muscle", "medial", (0, 128, 128)),
+            ("semitendinosus", "76675007", "Semitendinosus muscle", "posterior", (70, 130, 230)),
+            ("semimembranosus", "82110000", "Semimembranosus muscle", "posterior", (40, 80, 180)),
+            ("biceps_femoris", "43825006", "Biceps femoris muscle", "posterior", (110, 190, 250)),
+            ("gluteus_maximus", "181674001", "Gluteus maximus muscle", "gluteal", (145, 30, 180)),
+            ("gluteus_medius", "78333006", "Gluteus medius muscle", "gluteal", (190, 90, 220)),
+            ("gluteus_minimus", "75297007", "Gluteus minimus muscle", "gluteal", (220, 150, 240)),
+            ("tensor_fasciae_latae", "54087003", "Tensor fasciae latae muscle", "gluteal", (240, 50, 230)),
+            ("piriformis", "38851001", "Piriformis muscle", "gluteal", (255, 140, 200)),
+            ("obturator_internus", "22521008", "Obturator internus muscle", "gluteal", (170, 60, 130)),
+            ("obturator_externus", "26366005", "Obturator externus muscle", "gluteal", (210, 110, 160)),
+            ("quadratus_femoris", "32420004", "Quadratus femoris muscle", "gluteal", (120, 60, 110)),
+            ("iliacus", "33702001", "Iliacus muscle", "others", (170, 110, 40)),
+            ("iliopsoas", "68455001", "Iliopsoas muscle", "others", (200, 150, 80)),
+            ("psoas_major", "73986005", "Psoas major muscle", "others", (230, 190, 120)),
+            ("abdominal_oblique", "195879000", "Abdominal wall muscle", "others", (128, 128, 0)),
+            ("rectus_abdominis", "75524006", "Rectus abdominis muscle", "others", (180, 180, 60)),
+            ("multifidus", "57249001", "Multifidus muscle", "others", (100, 100, 20)),
+            ("femur", "71341001", "Femur", "bones", (245, 240, 210)),
+            ("iliac_bone", "22356005", "Ilium", "bones", (220, 215, 180)),
+        )
+    ),
+)
+
+# What is stored. Names are unique over these, so a name alone says which task a segment belongs to.
+STORED_SCHEMAS: dict[str, LabelSchema] = {
+    schema.task: schema for schema in (L3_MUSCLE, L3_TISSUE, BODY_COMPOSITION, THIGH_MUSCLES, L3_SLICE)
+}
+
+
+def _sarcopenia() -> LabelSchema:
+    parts = [*L3_MUSCLE, L3_TISSUE["visceral_fat"], L3_TISSUE["l3_subcutaneous_fat"]]
+    return LabelSchema(
+        "sarcopenia",
+        tuple(Structure(**{**vars(part), "id": i}) for i, part in enumerate(parts, start=1)),
+    )
+
+
+# What the whole pipeline shows in one label; saved, it becomes one label of l3_muscle and one of l3_tissue.
+SARCOPENIA = _sarcopenia()
+
+SCHEMAS: dict[str, LabelSchema] = {**STORED_SCHEMAS, SARCOPENIA.task: SARCOPENIA}
+
+
+def task_of(name: str) -> str | None:
+    """The task whose stored labels hold a structure of this name, or ``None``."""
+    return next((task for task, schema in STORED_SCHEMAS.items() if name in schema), None)

@@ -1,0 +1,139 @@
+"""Reading one CT series from a folder of DICOM files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.errors import InvalidDicomError
+
+from lib.images.ct import CTImage, PatientFacts
+from lib.images.itk import ITK_ERRORS, affine_of, array_of
+from lib.refusals import Refusal
+
+_AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+
+
+def read_dicom_folder(folder: Path) -> CTImage:
+    """Read the one CT series that lies in a folder.
+
+    Returns:
+        Hounsfield units (rescale slope and intercept applied), affine, and the patient's facts.
+
+    Raises:
+        Refusal: there is no DICOM, no CT, more than one CT series, identifiers are missing, or pixels are damaged.
+    """
+    headers = dicom_headers(folder)
+    if not headers:
+        raise Refusal(f"The folder {folder.name} holds no DICOM files.")
+    check_identifiers(headers)
+    series: dict[str, list[Path]] = {}
+    other = set()
+    for path, header in headers.items():
+        if header.get("Modality") == "CT":
+            series.setdefault(str(header.SeriesInstanceUID), []).append(path)
+        else:
+            other.add(str(header.get("Modality", "none")))
+    if not series:
+        raise Refusal(f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).")
+    if len(series) > 1:
+        raise Refusal(f"The folder {folder.name} holds {len(series)} CT series; give each its own folder.")
+    return read_dicom_series(next(iter(series.values())))
+
+
+def dicom_headers(folder: Path) -> dict[Path, pydicom.Dataset]:
+    """The headers, without pixels, of all DICOM files directly in a folder; other files are passed over."""
+    headers = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        try:
+            headers[path] = pydicom.dcmread(path, stop_before_pixels=True)
+        except InvalidDicomError:
+            continue  # a README or a thumbnail beside the series
+        except (OSError, EOFError, ValueError) as error:
+            raise Refusal(f"{path.name} in {folder.name} is damaged: {error}") from error
+    return headers
+
+
+def check_identifiers(headers: dict[Path, pydicom.Dataset]) -> None:
+    """Refuse files that were stripped of the identifiers by which slices belong to a series."""
+    for path, header in headers.items():
+        missing = [name for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID") if not header.get(name)]
+        if missing:
+            raise Refusal(
+                f"{path.name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
+                "told from another's. Export it again with new identifiers, or convert it to NIfTI."
+            )
+
+
+def read_dicom_series(files: list[Path]) -> CTImage:
+    """Read the files of one series, in any order, as a volume.
+
+    Raises:
+        Refusal: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
+    """
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+    if len(files) == 1 and int(headers[0].get("NumberOfFrames", 1)) > 1:
+        ordered = files
+    else:
+        ordered = _ordered_by_position(files, headers)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(path) for path in ordered])
+    try:
+        image = reader.Execute() if len(ordered) > 1 else sitk.ReadImage(str(ordered[0]))
+    except ITK_ERRORS as error:
+        raise Refusal(f"The pixels of {ordered[0].parent.name} cannot be decoded; a file is damaged.") from error
+    array = array_of(image)
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
+    hu = array.astype(np.float32) if array.dtype.kind == "f" else np.clip(array, -32768, 32767).astype(np.int16)
+    return CTImage(hu=hu, affine=affine_of(image), facts=patient_facts(headers[0]))
+
+
+def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> list[Path]:
+    try:
+        orientation = np.array(headers[0].ImageOrientationPatient, dtype=float)
+        positions = np.array([header.ImagePositionPatient for header in headers], dtype=float)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Refusal(f"{files[0].name} does not say where its slice lies (ImagePositionPatient).") from error
+    normal = np.cross(orientation[:3], orientation[3:])
+    along = positions @ normal
+    order = np.argsort(along)
+    gaps = np.diff(along[order])
+    if len(gaps) and gaps.min() < 0.01:
+        twice = files[int(order[int(np.argmin(gaps)) + 1])]
+        raise Refusal(f"Two slices lie at the same position in this series (one is {twice.name}).")
+    if len(gaps) > 1 and gaps.max() - gaps.min() > 0.1 * float(np.median(gaps)) + 0.02:
+        after = files[int(order[int(np.argmax(np.abs(gaps - np.median(gaps))))])]
+        raise Refusal(
+            f"The slices are not evenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm, after {after.name}): "
+            "a slice is missing or belongs to another scan."
+        )
+    return [files[int(i)] for i in order]
+
+
+def patient_facts(header: pydicom.Dataset) -> PatientFacts:
+    """What a DICOM header says of the patient; absurd values count as unknown."""
+    sex = str(header.get("PatientSex", "") or "").upper()
+    return PatientFacts(
+        sex=sex if sex in ("M", "F") else None,  # type: ignore[arg-type]
+        age_years=_age_years(str(header.get("PatientAge", "") or "")),
+        height_m=_within(header.get("PatientSize"), 0.5, 2.6),
+        weight_kg=_within(header.get("PatientWeight"), 2.0, 400.0),
+        contrast=True if header.get("ContrastBolusAgent") else None,
+    )
+
+
+def _age_years(text: str) -> float | None:
+    match = re.fullmatch(r"\s*(\d{1,3})([YMWD])\s*", text.upper())
+    return int(match[1]) / _AGE_UNITS_PER_YEAR[match[2]] if match else None
+
+
+def _within(value: object, low: float, high: float) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if low <= number <= high else None

@@ -1,0 +1,156 @@
+"""Reading a CT from NIfTI, NRRD or a folder of DICOM, and writing a label beside it."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from lib.images.ct import CTImage, PatientFacts
+from lib.images.dicom import read_dicom_folder
+from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like
+from lib.refusals import Refusal
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+NRRD_SUFFIXES = (".nrrd",)
+IMAGE_SUFFIXES = NIFTI_SUFFIXES + NRRD_SUFFIXES
+
+_UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError, OverflowError, MemoryError)
+
+
+def image_suffix(name: str) -> str:
+    """The suffix of an image file name that this project reads, in lower case, or ``""``."""
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), "")
+
+
+def read_ct(path: str | Path) -> CTImage:
+    """Read a CT and check that it is one.
+
+    Args:
+        path: a NIfTI (2-D, a single slice or a volume) or NRRD file, or a folder with one DICOM series.
+
+    Returns:
+        Hounsfield units with their affine; facts of the patient where the format carries them.
+
+    Raises:
+        Refusal: the file is missing, damaged, no image, not three-dimensional, holds NaN, or no Hounsfield units.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _checked(read_dicom_folder(path), path.name)
+    array, affine, file_shape = read_volume(path)
+    return _checked(
+        CTImage(hu=_as_hounsfield(array, path.name), affine=affine, facts=PatientFacts(), file_shape=file_shape),
+        path.name,
+    )
+
+
+def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple[int, ...]]:
+    """Read the voxels of a NIfTI or NRRD file without judging what they mean.
+
+    Returns:
+        The array with three axes in file order, the RAS+ affine (mm), and the shape in the file.
+
+    Raises:
+        Refusal: the file is missing, empty, damaged, of an unknown format, or not two- or three-dimensional.
+    """
+    if not path.is_file():
+        raise Refusal(f"There is no file {path.name}.", status=404)
+    if path.stat().st_size == 0:
+        raise Refusal(f"{path.name} is empty (0 bytes).")
+    suffix = image_suffix(path.name)
+    if suffix in NIFTI_SUFFIXES:
+        array, affine = _read_nifti(path)
+    elif suffix in NRRD_SUFFIXES:
+        array, affine = _read_nrrd(path)
+    else:
+        raise Refusal(f"{path.name} is none of the formats that are read: {', '.join(IMAGE_SUFFIXES)} or DICOM.")
+    file_shape = array.shape
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
+    if array.ndim != 3 or array.size == 0:
+        raise Refusal(f"{path.name} has the shape {file_shape}; a volume or a single slice was expected.")
+    return array, affine, file_shape
+
+
+def write_label(path: str | Path, label: npt.NDArray, image: CTImage) -> None:
+    """Write a label in the geometry and file shape of its image.
+
+    Args:
+        path: where to, ``.nii.gz``, ``.nii`` or ``.nrrd`` (uncompressed: OHIF reads the bytes behind the header).
+        label: integers, three axes, in the voxel order of ``image``.
+        image: the CT that the label lies on.
+
+    Raises:
+        ValueError: the label's shape is not the image's, or the suffix is unknown.
+    """
+    path = Path(path)
+    if label.shape != image.shape:
+        raise ValueError(f"label of shape {label.shape} for an image of shape {image.shape}")
+    if image_suffix(path.name) in NIFTI_SUFFIXES:
+        nifti = nib.Nifti1Image(label.reshape(image.file_shape), image.affine)
+        nifti.header.set_xyzt_units("mm")
+        nib.save(nifti, path)
+    elif image_suffix(path.name) in NRRD_SUFFIXES:
+        sitk.WriteImage(image_like(label, image.affine), str(path), useCompression=False)
+    else:
+        raise ValueError(f"unknown suffix of {path.name}")
+
+
+def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
+    try:
+        nifti = nib.load(path)
+        return np.asanyarray(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
+    except _UNREADABLE as error:
+        raise Refusal(f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error)}).") from error
+
+
+def _read_nrrd(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
+    try:
+        image = sitk.ReadImage(str(path))
+    except ITK_ERRORS as error:
+        raise Refusal(f"{path.name} cannot be read as NRRD; it is damaged or cut short.") from error
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise Refusal(f"{path.name} has {image.GetNumberOfComponentsPerPixel()} values per voxel; a CT has one.")
+    return array_of(image), affine_of(image)
+
+
+def _as_hounsfield(array: npt.NDArray, name: str) -> npt.NDArray:
+    if np.iscomplexobj(array) or array.dtype.kind not in "iufb":
+        raise Refusal(f"{name} holds {array.dtype} voxels; a CT holds plain numbers.")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise Refusal(f"{name} holds NaN or infinite voxels; those are no Hounsfield units.")
+        return array.astype(np.float32, copy=False)
+    if array.dtype == np.int16:
+        return array
+    return np.clip(array, -32768, 32767).astype(np.int16)
+
+
+def _checked(image: CTImage, name: str) -> CTImage:
+    """Refuse an image that cannot be in Hounsfield units, such as an MR or a CT without its rescale intercept."""
+    sample = image.hu[
+        :: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128), :: max(1, image.shape[2] // 64)
+    ]
+    if sample.min() == sample.max():
+        raise Refusal(f"{name} holds one value only ({sample.min()}); that is no CT.")
+    fat_or_air = float(np.mean(sample < -30))
+    if fat_or_air < 0.005:
+        lowest = "its lowest value is" if sample.min() >= 0 else "nearly nothing lies below fat; the lowest value is"
+        raise Refusal(
+            f"{name} is not in Hounsfield units ({lowest} {float(sample.min()):.0f}): an MR, or a CT whose rescale "
+            "intercept was lost."
+        )
+    return image
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Numbers from an image and its labels."""

@@ -1,0 +1,1 @@
+"""Cases, labels and their history."""
