@@ -46,7 +46,7 @@ def read_dicom_folder(folder: Path) -> CTImage:
 
 def dicom_headers(folder: Path) -> dict[Path, pydicom.Dataset]:
     """The headers, without pixels, of all DICOM files directly in a folder; other files are passed over."""
-    headers = {}
+    headers: dict[Path, pydicom.Dataset] = {}
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
         try:
             headers[path] = pydicom.dcmread(path, stop_before_pixels=True)
@@ -74,7 +74,7 @@ def read_dicom_series(files: list[Path]) -> CTImage:
     Raises:
         Refusal: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
     """
-    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+    headers: list[pydicom.Dataset] = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
     if len(files) == 1 and int(headers[0].get("NumberOfFrames", 1)) > 1:
         ordered = files
     else:

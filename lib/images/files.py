@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -107,7 +108,7 @@ def write_label(path: str | Path, label: npt.NDArray, image: CTImage) -> None:
 
 def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
     try:
-        nifti = nib.load(path)
+        nifti: Any = nib.load(path)
         return np.asanyarray(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
     except _UNREADABLE as error:
         raise Refusal(f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error)}).") from error

@@ -1,0 +1,128 @@
+"""The MONAI Label app: it registers what ``lib`` offers, and refuses what no client should ask for."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# MONAI Label puts this folder first on the path and makes an empty `lib` in it, which would hide the real one.
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
+from monailabel.interfaces.datastore import Datastore  # noqa: E402
+
+from lib.images.files import image_suffix  # noqa: E402
+from lib.infers.batch import BatchInfer  # noqa: E402
+from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
+from lib.refusals import Refusal  # noqa: E402
+from lib.stores import CaseStore  # noqa: E402
+from lib.strategies.queue import NextUnlabelled  # noqa: E402
+from lib.tasks import STORED_TASKS, TASKS  # noqa: E402
+
+
+class SarcopeniaApp(MONAILabelApp):
+    """Body composition on CT: every task of the table, on a store that loses no label."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="Sarcopenia Label",
+            description="Muscle and fat on CT, measured, corrected, and learned from",
+            version="0.1.0",
+        )
+        self._auto_update_scoring = False
+
+    def init_datastore(self) -> CaseStore:
+        """The store of the studies folder."""
+        if self.studies.startswith(("http://", "https://")):
+            raise Refusal("Images from a DICOMweb server are not supported yet; give a folder.")
+        return CaseStore(self.studies)
+
+    def init_infers(self) -> dict[str, SegmentationTask]:
+        """One infer task for every row of the task table."""
+        return {name: SegmentationTask(task) for name, task in TASKS.items()}
+
+    def init_batch_infer(self) -> BatchInfer:
+        """One case after the other, on any machine."""
+        return BatchInfer()
+
+    def init_strategies(self) -> dict[str, NextUnlabelled]:
+        """The strategies; Slicer takes the first of them."""
+        return {"random": NextUnlabelled("random"), "first": NextUnlabelled("first")}
+
+    def datastore(self) -> CaseStore:
+        """The store, with its own methods."""
+        return self._datastore  # type: ignore[return-value]
+
+    def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Answer one request; stands in for MONAI Label's own, which takes any file name for an image.
+
+        Args:
+            request: ``model`` and ``image`` (a case's id, or an uploaded file), and the options of the task.
+            datastore: where to look the case up, instead of the app's own store.
+
+        Returns:
+            ``file`` (deleted after the response), ``params``, and ``label``, its id when it was saved.
+
+        Raises:
+            Refusal: the model or the image is unknown, or the image does not allow an answer.
+        """
+        task = self._infers.get(request.get("model"))
+        if task is None:
+            raise Refusal(f"There is no model {request.get('model')!r}.", status=404)
+        store: CaseStore = datastore or self.datastore()  # type: ignore[assignment]
+        image = str(request.get("image") or "")
+        if Path(image).is_absolute():
+            path, case, known = _uploaded(Path(image), self._sessions), None, {}
+        else:
+            path, case = Path(store.get_image_uri(image)), image
+            labels = {name: store.current_label(image, name) for name in STORED_TASKS}
+            known = {
+                CASE_FACTS: store.case_facts(image),
+                SAVED_LABELS: {name: label for name, label in labels.items() if label},
+            }
+        inner = {**request, CASE_FACTS: None, SAVED_LABELS: None, **known, "image": str(path)}
+        try:
+            file, params = task(inner)
+        except Refusal as refusal:
+            if case:
+                store.note_event("infer_refused", image_id=case, model=task.task.name, reason=str(refusal))
+            raise
+        label_id = file
+        if case and request.get("save_label"):
+            tag = str(request.get("label_tag") or "original")
+            if tag == "final":
+                raise Refusal("What a model answered is not a final label until somebody has looked at it.")
+            label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": params})
+        return {"label": label_id, "tag": "original", "file": file, "params": params}
+
+    def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Refuse: there are no whole-slide images here."""
+        raise Refusal("There are no whole-slide images here; ask /infer/NAME for a CT.", status=404)
+
+    def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The next case to label, or ``{}`` when there is none left."""
+        strategy = self._strategies.get(request.get("strategy") or "random")
+        if strategy is None:
+            names = ", ".join(self._strategies)
+            raise Refusal(f"There is no strategy {request.get('strategy')!r}; there are {names}.", status=404)
+        chosen = strategy(request, self.datastore())
+        if not chosen:
+            return {}
+        return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
+
+
+def _uploaded(path: Path, sessions: Any) -> Path:
+    """An absolute path is only taken where MONAI Label itself put an upload or a session."""
+    resolved = path.resolve()
+    in_session = sessions is not None and resolved.is_relative_to(Path(sessions.store_path).resolve())
+    is_upload = resolved.parent == Path(tempfile.gettempdir()).resolve() and image_suffix(resolved.name)
+    if not (in_session or is_upload):
+        raise Refusal("An image is named by its id, or uploaded; a path is not accepted.")
+    return resolved

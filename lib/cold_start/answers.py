@@ -1,0 +1,140 @@
+"""What each task answers before any model is trained, as a label over the image with what can be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.anatomy.schemas import L3_MUSCLE, L3_SLICE, L3_TISSUE, SARCOPENIA
+from lib.cold_start.body import segment_body
+from lib.cold_start.l3 import L3Segmentation, segment_l3
+from lib.cold_start.levels import SpineLevels, find_levels
+from lib.cold_start.vertebrae import label_vertebrae
+from lib.images import CTImage
+from lib.refusals import Refusal
+
+L3_INFERIOR_ENDPLATE = "L3 inferior endplate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer in the voxel order of ``image.canonical()``.
+
+    Attributes:
+        label: ids of the task's schema, shape of the image.
+        method: how it was made; ``landmarks`` or ``thresholds`` here, ``single_fold`` or ``ensemble`` from a model.
+        slice_index: the slice that was taken, ``None`` where the whole volume is labelled.
+        level: what that slice shows, ``None`` where nobody checked it.
+        doubt: 0 (sure) to 1, by which the queue sorts.
+        warnings: plain sentences for the annotator.
+        details: further facts for ``params``.
+    """
+
+    label: npt.NDArray[np.uint8]
+    method: str
+    slice_index: int | None = None
+    level: str | None = None
+    doubt: float
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenSlice:
+    """The slice that the L3 tasks work on, and who chose it."""
+
+    index: int
+    level: str | None
+    doubt: float
+    warnings: tuple[str, ...]
+    details: Mapping[str, Any]
+
+
+def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
+    """The slice of L3's inferior endplate (Ha 2021), or the one that was asked for by hand.
+
+    Args:
+        image: in canonical order.
+        requested: a slice number of the canonical order, or ``None`` to search.
+
+    Raises:
+        Refusal: the requested slice is outside the image, or L3 is not found; the sentence says what speaks against it.
+    """
+    slices = image.shape[2]
+    if requested is not None:
+        if not 0 <= requested < slices:
+            raise Refusal(f"slice_index is outside the image, which has the slices 0 to {slices - 1}.")
+        return ChosenSlice(index=requested, level=None, doubt=0.0, warnings=(), details={})
+    levels = find_levels(image)
+    details = _levels_json(levels)
+    if levels.l3_slice is None:
+        raise Refusal(" ".join([*levels.warnings, "L3 was not found; choose the slice by hand with slice_index."]))
+    level = L3_INFERIOR_ENDPLATE if slices > 1 else None
+    return ChosenSlice(
+        index=levels.l3_slice, level=level, doubt=1 - levels.confidence, warnings=levels.warnings, details=details
+    )
+
+
+def answer_l3_slice(image: CTImage, requested: int | None) -> Answer:
+    """The L3 slice, marked on the vertebra, and the vertebrae above and below by name."""
+    chosen = choose_slice(image, requested)
+    label = np.zeros(image.shape, np.uint8)
+    return Answer(
+        label=label,
+        method="landmarks",
+        slice_index=chosen.index,
+        level=chosen.level,
+        doubt=chosen.doubt,
+        warnings=chosen.warnings,
+        details=chosen.details,
+    )
+
+
+def answer_l3_muscle(image: CTImage, requested: int | None) -> Answer:
+    """Psoas, paraspinal and abdominal wall muscles on the L3 slice."""
+    return _answer_on_slice(image, requested, lambda found: found.muscle)
+
+
+def answer_l3_tissue(image: CTImage, requested: int | None) -> Answer:
+    """Skeletal muscle, visceral and subcutaneous fat on the L3 slice."""
+    return _answer_on_slice(image, requested, lambda found: found.tissue)
+
+
+def answer_sarcopenia(image: CTImage, requested: int | None) -> Answer:
+    """Muscle groups and fat on the L3 slice in one label."""
+    return _answer_on_slice(image, requested, _muscle_and_fat)
+
+
+def answer_body_composition(image: CTImage, requested: int | None) -> Answer:  # noqa: ARG001 (a slice has no say here)
+    """The seven classes of Lee 2021 in every voxel."""
+    found = segment_body(image)
+    return Answer(label=found.label, method="thresholds", doubt=found.doubt, warnings=found.warnings)
+
+
+def _answer_on_slice(image: CTImage, requested: int | None, pick: Any) -> Answer:
+    chosen = choose_slice(image, requested)
+    found = segment_l3(image, chosen.index)
+    label = np.zeros(image.shape, np.uint8)
+    label[:, :, chosen.index] = pick(found)
+    return Answer(
+        label=label,
+        method="thresholds",
+        slice_index=chosen.index,
+        level=chosen.level,
+        doubt=max(found.doubt, chosen.doubt),
+        warnings=(*chosen.warnings, *found.warnings),
+        details=chosen.details,
+    )
+
+
+def _muscle_and_fat(found: L3Segmentation) -> npt.NDArray[np.uint8]:
+    label = np.zeros_like(found.muscle)
+    for schema, values in ((L3_TISSUE, found.tissue), (L3_MUSCLE, found.muscle)):
+        for structure in schema:
+            if structure.name in SARCOPENIA:
+                label[values == structure.id] = SARCOPENIA.ids[structure.name]
+    return label

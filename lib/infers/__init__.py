@@ -1,0 +1,1 @@
+"""MONAI Label infer tasks, made from the task table."""

@@ -1,0 +1,139 @@
+"""One MONAI Label infer task, for every row of the task table."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from lib.anatomy.schemas import STORED_SCHEMAS
+from lib.cold_start.answers import Answer
+from lib.images import CTImage, PatientFacts, read_ct, write_label
+from lib.images.files import read_volume
+from lib.infers.options import InferOptions
+from lib.measures.composition import measure
+from lib.measures.indices import judge
+from lib.measures.overlap import dice
+from lib.tasks import Task
+
+# Keys that the app puts into a request; what a client sends under them is overwritten.
+CASE_FACTS = "case_facts"
+SAVED_LABELS = "saved_labels"
+
+
+class SegmentationTask(InferTask):
+    """Answers a task with a label, its measurements, and how far to trust it.
+
+    Args:
+        task: the row of the task table.
+    """
+
+    def __init__(self, task: Task) -> None:
+        # Strings only: clients build their forms from it, and Slicer turns an emptied number into 0.
+        config = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels=dict(task.schema.ids),
+            dimension=task.dimension,
+            description=task.description,
+            config=config,
+        )
+        self.task = task
+
+    def is_valid(self) -> bool:
+        """Always: without a trained model the cold start answers."""
+        return True
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Answer a request.
+
+        Args:
+            request: ``image`` is the path of the CT; the rest as in :class:`InferOptions`.
+
+        Returns:
+            The path of a new label file in the image's own geometry, which the caller deletes, and ``params``.
+
+        Raises:
+            Refusal: the image or the request does not allow an answer.
+        """
+        start = time.perf_counter()
+        options = InferOptions.parse(request)
+        image = read_ct(request["image"])
+        read = time.perf_counter()
+
+        requested = options.slice_index
+        if requested is not None:
+            requested = image.slice_from_canonical(requested)
+        answer = self.task.cold_start(image.canonical(), requested)
+        label = np.ascontiguousarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
+        answered = time.perf_counter()
+
+        params = self._params(image, label, answer, options, request)
+        with tempfile.NamedTemporaryFile(suffix=options.suffix, delete=False) as file:
+            path = Path(file.name)
+        write_label(path, label, image)
+        params["latencies"] = {
+            "read": round(read - start, 3),
+            "infer": round(answered - read, 3),
+            "total": round(time.perf_counter() - start, 3),
+        }
+        return str(path), params
+
+    def _params(
+        self,
+        image: CTImage,
+        label: npt.NDArray,
+        answer: Answer,
+        options: InferOptions,
+        request: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
+        on_slice = index if self.task.dimension == 2 else None
+        known: PatientFacts = request.get(CASE_FACTS) or PatientFacts()
+        composition = measure(image, label, self.task.schema, slice_index=on_slice)
+        judgement = judge(composition, image.facts.updated(known).updated(options.facts), level=answer.level)
+        overlap, overlap_warnings = _overlap(label, self.task, request.get(SAVED_LABELS) or {})
+        return {
+            "label_names": dict(self.task.schema.ids),
+            "method": answer.method,
+            "model_version": None,
+            "slice_index": index,
+            "level": answer.level,
+            "measurements": {
+                "slice_index": on_slice,
+                "level": answer.level,
+                "regions": composition.to_json(),
+                **judgement.to_json(),
+                "dice_with_saved_label": overlap,
+            },
+            "uncertainty": {"score": round(answer.doubt, 4), "by": "cold start"},
+            "warnings": [*options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings],
+            **answer.details,
+        }
+
+
+def _overlap(
+    label: npt.NDArray, task: Task, saved: Mapping[str, Path]
+) -> tuple[dict[str, float | None] | None, list[str]]:
+    """Dice of each class that the case's saved labels hold, or ``None`` where nothing is saved (Yu 2026, 2.4)."""
+    found: dict[str, float | None] = {}
+    warnings = []
+    for stored_task, path in saved.items():
+        array = read_volume(path)[0]
+        if array.shape != label.shape:
+            warnings.append(f"The saved label of {stored_task} has another shape than the image; no overlap is given.")
+            continue
+        stored = STORED_SCHEMAS[stored_task]
+        drawn = [s for s in stored if s.name in task.schema and (array == s.id).any()]
+        translated = np.zeros(array.shape, label.dtype)
+        for structure in drawn:
+            translated[array == structure.id] = task.schema.ids[structure.name]
+        found |= dice(label, translated, {s.name: task.schema.ids[s.name] for s in drawn})
+    rounded = {name: None if value is None else round(value, 4) for name, value in found.items()}
+    return rounded or None, warnings

@@ -1,0 +1,126 @@
+"""The ASGI app: MONAI Label's own, with endpoints that do not stop each other.
+
+MONAI Label's endpoints are declared ``async`` around work that blocks, so that one inference holds up everybody.
+Here each of them runs in a worker thread. The routers are changed before the stock app includes them; it stays the
+app that runs, because the lifespan of a mounted app would never run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Coroutine
+from types import ModuleType
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, UploadFile
+from fastapi.background import BackgroundTasks
+from fastapi.routing import APIRoute
+from monailabel.config import settings
+from monailabel.endpoints import (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    model,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
+from monailabel.endpoints.user.auth import RBAC, User
+
+from lib.refusals import Refusal
+
+# None of these modules awaits anything; `proxy` and `login` do, and stay as they are.
+_BLOCKING: tuple[ModuleType, ...] = (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    model,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
+
+# What decides on the file that is read or written belongs in the address, where ids are checked, not in the params.
+_NOT_IN_PARAMS = ("image", "label", "model", "save_label", "label_tag", "session")
+
+
+def _in_thread(endpoint: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    """An endpoint that FastAPI runs in a worker thread, from one that is a coroutine in name only."""
+
+    @functools.wraps(endpoint)
+    def run(**arguments: Any) -> Any:
+        return asyncio.run(endpoint(**arguments))
+
+    return run
+
+
+def _unblock(router: APIRouter) -> None:
+    for position, route in enumerate(router.routes):
+        if isinstance(route, APIRoute) and asyncio.iscoroutinefunction(route.endpoint):
+            router.routes[position] = _with_endpoint(route, _in_thread(route.endpoint))
+
+
+def _with_endpoint(route: APIRoute, endpoint: Callable[..., Any]) -> APIRoute:
+    return APIRoute(
+        route.path,
+        endpoint,
+        methods=route.methods,
+        name=route.name,
+        summary=route.summary,
+        tags=route.tags,
+        responses=route.responses,
+        deprecated=route.deprecated,
+        include_in_schema=route.include_in_schema,
+    )
+
+
+def _run_inference(
+    *,
+    background_tasks: BackgroundTasks,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
+    output: infer.ResultType | None = None,
+    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],  # noqa: ARG001 (checks who asks)
+) -> Any:
+    """Run an inference; the same request as MONAI Label's, with its params checked first."""
+    if not (file or image or session_id):
+        raise Refusal("Name an image (?image=ID), upload one, or name a session.")
+    try:
+        options = json.loads(params or "{}")
+    except ValueError as error:
+        raise Refusal(f"params is no JSON: {error}") from error
+    if not isinstance(options, dict):
+        raise Refusal("params must be a JSON object.")
+    unwanted = [key for key in _NOT_IN_PARAMS if options.get(key)]
+    if unwanted:
+        raise Refusal(f"{', '.join(unwanted)} cannot be given in params.")
+    return infer.run_inference(background_tasks, model, image, session_id, params, file, label, output)
+
+
+def _replace_infer(router: APIRouter) -> None:
+    for position, route in enumerate(router.routes):
+        if isinstance(route, APIRoute) and route.path == "/infer/{model}":
+            router.routes[position] = _with_endpoint(route, _run_inference)
+            return
+    raise RuntimeError("MONAI Label's /infer/{model} was not found; is this version 0.8.5?")
+
+
+for _module in _BLOCKING:
+    _unblock(_module.router)
+_replace_infer(infer.router)
+
+from monailabel.app import app  # noqa: E402 (it includes the routers changed above)
+
+__all__ = ["app"]

@@ -1,0 +1,1 @@
+"""MONAI Label strategies: which case comes next."""

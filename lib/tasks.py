@@ -1,0 +1,75 @@
+"""The task table: every task once, and all that infer tasks, strategies and trainers are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lib.anatomy import schemas
+from lib.anatomy.schemas import LabelSchema
+from lib.cold_start import answers
+from lib.cold_start.answers import Answer
+from lib.images import CTImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One row.
+
+    Attributes:
+        name: as in ``/info/``, ``/infer/NAME`` and the folder of its models.
+        description: what an annotator reads in the client's list.
+        schema: what its labels hold.
+        dimension: 2 where one slice is labelled, 3 where the volume is.
+        cold_start: answers without a trained model; takes the image in canonical order and the slice chosen by hand
+            (canonical index or ``None``).
+    """
+
+    name: str
+    description: str
+    schema: LabelSchema
+    dimension: int
+    cold_start: Callable[[CTImage, int | None], Answer]
+
+
+_ROWS = (
+    Task(
+        name="l3_muscle",
+        description="Psoas, paraspinal and abdominal wall muscles on the L3 slice (Yu 2026)",
+        schema=schemas.L3_MUSCLE,
+        dimension=2,
+        cold_start=answers.answer_l3_muscle,
+    ),
+    Task(
+        name="l3_tissue",
+        description="Skeletal muscle, visceral and subcutaneous fat on the L3 slice (Ha 2021)",
+        schema=schemas.L3_TISSUE,
+        dimension=2,
+        cold_start=answers.answer_l3_tissue,
+    ),
+    Task(
+        name="sarcopenia",
+        description="From the CT to the L3 slice, its muscle and fat, and the published cut-offs",
+        schema=schemas.SARCOPENIA,
+        dimension=2,
+        cold_start=answers.answer_sarcopenia,
+    ),
+    Task(
+        name="l3_slice",
+        description="The slice of L3's inferior endplate, and the vertebral levels (Ha 2021)",
+        schema=schemas.L3_SLICE,
+        dimension=3,
+        cold_start=answers.answer_l3_slice,
+    ),
+    Task(
+        name="body_composition",
+        description="Seven tissues in every voxel (Lee 2021)",
+        schema=schemas.BODY_COMPOSITION,
+        dimension=3,
+        cold_start=answers.answer_body_composition,
+    ),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
+STORED_TASKS: tuple[str, ...] = tuple(name for name in TASKS if name in schemas.STORED_SCHEMAS)
+DEFAULT_TASK = "l3_muscle"

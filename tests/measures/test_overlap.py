@@ -1,0 +1,31 @@
+"""Dice against numbers computed by hand."""
+
+import numpy as np
+import pytest
+
+from lib.measures.overlap import dice
+
+IDS = {"psoas": 1, "paraspinal": 2, "abdominal_wall": 3}
+
+
+def test_dice_of_each_class_is_twice_the_common_voxels_over_both():
+    a = np.array([[1, 1, 1, 2], [0, 2, 2, 0]])
+    b = np.array([[1, 1, 0, 2], [0, 0, 0, 2]])
+    found = dice(a, b, IDS)
+    assert found["psoas"] == pytest.approx(2 * 2 / (3 + 2))
+    assert found["paraspinal"] == pytest.approx(2 * 1 / (3 + 2))
+
+
+def test_a_class_that_neither_holds_has_no_dice_and_one_that_only_one_holds_has_zero():
+    a, b = np.array([1, 0]), np.array([0, 2])
+    assert dice(a, b, IDS) == {"psoas": 0.0, "paraspinal": 0.0, "abdominal_wall": None}
+
+
+def test_unsigned_bytes_do_not_overflow():
+    a = np.full(300, 29, np.uint8)
+    assert dice(a, a, {"iliac_bone": 29}) == {"iliac_bone": 1.0}
+
+
+def test_labels_of_different_shapes_are_an_error():
+    with pytest.raises(ValueError, match="shape"):
+        dice(np.zeros((2, 2)), np.zeros((2, 3)), IDS)
