@@ -19,6 +19,10 @@ class Code:
 ANATOMICAL_STRUCTURE = Code("123037004", "Anatomical Structure")
 TISSUE = Code("85756007", "Tissue")
 
+# The five groups of Kim 2024, Table 1.
+MUSCLE_GROUPS = ("anterior", "medial", "posterior", "gluteal", "others")
+_OTHER_MUSCLES = ("psoas", "paraspinal", "abdominal_wall", "skeletal_muscle", "muscle")
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -41,6 +45,11 @@ class Structure:
     definition: str = ""
     category: Code = ANATOMICAL_STRUCTURE
     group: str = ""
+
+    @property
+    def is_muscle(self) -> bool:
+        """Whether this is skeletal muscle, for which areas within the muscle's HU range mean something."""
+        return self.group in MUSCLE_GROUPS or self.name in _OTHER_MUSCLES
 
 
 @dataclass(frozen=True)
@@ -274,6 +283,9 @@ def _sarcopenia() -> LabelSchema:
 SARCOPENIA = _sarcopenia()
 
 SCHEMAS: dict[str, LabelSchema] = {**STORED_SCHEMAS, SARCOPENIA.task: SARCOPENIA}
+
+# Classes that are also reported together, where a schema holds all of them.
+TOGETHER: dict[str, tuple[str, ...]] = {"skeletal_muscle": L3_MUSCLE.names}
 
 
 def task_of(name: str) -> str | None:
