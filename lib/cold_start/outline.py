@@ -1,0 +1,145 @@
+"""The outline of the body on CT: everything inside the skin, without table, blankets and, if asked, arms."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lib.images.ct import CTImage
+
+# About half-way between air and skin, where the edge lies when a voxel is shared by both; above most mattresses.
+SKIN_EDGE_HU = -400.0
+_COARSE_MM = 2.5
+_THINNEST_MM = 12.0
+_SMALLEST_CM2 = 8.0
+_SMALLEST_PART_OF_VOLUME = 0.02
+_ARM_OF_TRUNK = 0.4
+_ARM_CONTACT_MM = 30.0
+
+
+def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
+    """What lies inside the skin, slice by slice across the foot-to-head axis.
+
+    Whatever is thinner than 12 mm (table top, blankets, wires) is left off, and so is what does not hang together
+    with the body or a limb; gas and lung inside the skin are filled.
+
+    Args:
+        image: a volume or a single slice in any orientation, HU.
+        arms: whether arms beside the trunk stay in.
+
+    Returns:
+        A mask of the shape and in the voxel order of ``image.hu``; all false where there is only air.
+    """
+    upright = image.canonical()
+    spacing = upright.spacing
+    steps = tuple(max(1, round(_COARSE_MM / mm)) for mm in spacing[:2])
+    tissue = upright.hu > SKIN_EDGE_HU
+    coarse = _block_mean(tissue, steps) > 0.5
+    coarse_mm = (spacing[0] * steps[0], spacing[1] * steps[1])
+
+    opened = np.stack([_opened(coarse[..., k], coarse_mm) for k in range(coarse.shape[2])], axis=2)
+    opened = _large_parts(opened)
+    if not arms:
+        opened = np.stack([without_arms(opened[..., k], coarse_mm) for k in range(opened.shape[2])], axis=2)
+    cross = np.ones((3, 3), dtype=bool)
+    body = np.zeros(upright.shape, dtype=bool)
+    for k in range(upright.shape[2]):
+        if opened[..., k].any():
+            near = ndimage.binary_dilation(opened[..., k], structure=cross)
+            near = _enlarged(near, steps, upright.shape[:2])
+            body[..., k] = ndimage.binary_fill_holes(_largest_parts_2d(tissue[..., k] & near, spacing[:2]))
+    return image.from_canonical(body)
+
+
+def without_arms(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """One axial slice of a body mask without the arms beside the trunk.
+
+    A part is an arm when it is much smaller than the trunk and lies to its side; where skin touches skin, the two are
+    parted at the narrow place.
+
+    Args:
+        mask: (x, y), inside the skin.
+        spacing: pixel size in mm.
+    """
+    filled = ndimage.binary_fill_holes(mask)
+    labels, count = ndimage.label(_cut_at_narrow_places(filled, spacing))
+    if count < 2:
+        return mask
+    areas = ndimage.sum_labels(filled, labels, index=np.arange(1, count + 1))
+    trunk = 1 + int(np.argmax(areas))
+    columns = np.flatnonzero((labels == trunk).any(axis=1))
+    drop = np.zeros_like(mask)
+    for part in range(1, count + 1):
+        if part == trunk or areas[part - 1] > _ARM_OF_TRUNK * areas[trunk - 1]:
+            continue
+        middle = ndimage.center_of_mass(labels == part)[0]
+        quarter = 0.25 * (columns[-1] - columns[0])
+        if middle < columns[0] + quarter or middle > columns[-1] - quarter:
+            drop |= labels == part
+    return mask & ~drop
+
+
+def _cut_at_narrow_places(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.int32]:
+    """The mask's pixels by the part they belong to, parts being what stays whole when the mask is shrunk."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1]
+    cores, count = ndimage.label(depth > _ARM_CONTACT_MM / 2)
+    if count == 0:
+        return mask
+    nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    owner = cores[tuple(nearest)] * mask
+    whole, _ = ndimage.label(mask)
+    # Parts without a core of their own (a thin arm lying free) still count as parts.
+    owner[mask & ~np.isin(whole, np.unique(whole[cores > 0]))] = count + 1
+    edges = np.zeros_like(mask)
+    for axis in (0, 1):
+        step = np.diff(owner, axis=axis) != 0
+        both = (np.take(owner, range(owner.shape[axis] - 1), axis) > 0) & (
+            np.take(owner, range(1, owner.shape[axis]), axis) > 0
+        )
+        where = [slice(None), slice(None)]
+        where[axis] = slice(1, None)
+        edges[tuple(where)] |= step & both
+    return mask & ~edges
+
+
+def _opened(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """The mask without its thin parts; the corners of what stays are kept."""
+    radius = _THINNEST_MM / 2
+    # Beyond the field of view the body goes on, so the border is no edge of it.
+    padded = np.pad(mask, 8, mode="edge")
+    core = ndimage.distance_transform_edt(padded, sampling=spacing) > radius
+    if not core.any():
+        return np.zeros_like(mask)
+    grown = ndimage.distance_transform_edt(~core, sampling=spacing) <= radius + 1.5 * max(spacing)
+    return mask & grown[8:-8, 8:-8]
+
+
+def _large_parts(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    labels, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return (sizes >= _SMALLEST_PART_OF_VOLUME * sizes.max())[labels]  # type: ignore[no-any-return]
+
+
+def _largest_parts_2d(mask: npt.NDArray[np.bool_], spacing: npt.NDArray) -> npt.NDArray[np.bool_]:
+    labels = cc3d.connected_components(mask, connectivity=4)
+    sizes = np.bincount(labels.ravel()) * float(spacing[0] * spacing[1]) / 100.0
+    sizes[0] = 0.0
+    return (sizes >= min(_SMALLEST_CM2, sizes.max()))[labels]  # type: ignore[no-any-return]
+
+
+def _block_mean(mask: npt.NDArray[np.bool_], steps: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The share of true voxels in blocks of ``steps`` voxels in the plane; the last block may be a part."""
+    width, height, depth = mask.shape
+    fill = [(0, -width % steps[0]), (0, -height % steps[1]), (0, 0)]
+    padded = np.pad(mask, fill, mode="edge")
+    blocks = padded.reshape(padded.shape[0] // steps[0], steps[0], padded.shape[1] // steps[1], steps[1], depth)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)  # type: ignore[no-any-return]
+
+
+def _enlarged(mask: npt.NDArray[np.bool_], steps: tuple[int, ...], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    return np.repeat(np.repeat(mask, steps[0], axis=0), steps[1], axis=1)[: shape[0], : shape[1]]
