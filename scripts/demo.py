@@ -1,0 +1,187 @@
+"""From a fresh clone to a running server: `python3 scripts/demo.py [--port N] [--studies DIR] [--sample FILE]`.
+
+Makes the environment, installs the pinned requirements, puts a demo CT into an empty `datastore/`, starts the server
+on this machine only, and says where to go next. Ctrl-C stops the server. A second start installs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts import demo_case
+from scripts.command import Stop, run_command
+from scripts.environment import BUILD, ROOT, RUNTIME, Environment
+from scripts.interpreter import use_right_python
+from scripts.serve import STUDIES, check_port, studies_folder
+
+HOST = "127.0.0.1"
+START_LIMIT = 300.0
+"""Seconds: the first start after an install compiles and reads some gigabytes of packages."""
+STOP_LIMIT = 15.0
+"""Seconds that the server has for finishing what it is doing."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do all the steps in turn; returns when the server has ended."""
+    options = parse(arguments)
+    use_right_python([__file__, *arguments])
+    if options.studies == str(STUDIES):
+        STUDIES.mkdir(exist_ok=True)
+    studies = studies_folder(options.studies)
+    check_port(HOST, options.port)
+    environment = Environment()
+    environment.prepare(RUNTIME)
+    provide_cases(studies, sample=options.sample)
+    check_port(HOST, options.port)
+    return serve(environment, studies=studies, port=options.port, browser=not options.no_browser)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(prog="demo.py", description="Install what is needed and start the server.")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--studies", default=str(STUDIES), help="folder of CTs (default: datastore, with a demo CT)")
+    parser.add_argument("--sample", type=Path, help="a CT file to begin with, instead of the public one")
+    parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
+    return parser.parse_args(arguments)
+
+
+def provide_cases(studies: Path, *, sample: Path | None, fetch: Any = demo_case.fetch) -> None:
+    """Put the named sample into the studies folder, or the public CT into the project's own one if that is empty.
+
+    Without a network the folder stays empty, which is said, with the way to add a CT.
+
+    Args:
+        studies: the folder that will be served.
+        sample: a CT file, or None.
+        fetch: takes ``studies`` and puts a demo case there.
+
+    Raises:
+        Stop: the sample cannot be used.
+    """
+    if sample is not None:
+        demo_case.add_sample(sample, studies=studies)
+    if demo_case.has_cases(studies):
+        return
+    if studies == STUDIES.resolve():
+        try:
+            print(f"Demo case: {fetch(studies=studies).name}", flush=True)
+        except Stop as stop:
+            print(stop, flush=True)
+        else:
+            return
+    print(f"There is no CT in {studies} yet: copy one there (.nii.gz, .nii, .nrrd, or a folder of DICOM files); it "
+          "appears while the server runs.", flush=True)  # fmt: skip
+
+
+def serve(environment: Environment, *, studies: Path, port: int, browser: bool) -> int:
+    """Run the server until it ends or this process is told to stop; returns the exit code.
+
+    Raises:
+        Stop: the server did not start.
+    """
+    log = BUILD / f"server-{port}.log"
+    log.parent.mkdir(exist_ok=True)
+    script = ROOT / "scripts" / "serve.py"
+    command = [str(environment.python), str(script), "--studies", str(studies), "--host", HOST, "--port", str(port)]
+    print(f"Starting the server (log: {log})", flush=True)
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        address = f"http://{HOST}:{port}"
+        info = wait_for(address, server=server, log=log)
+        print(where_to_go(address, info=info, cases=list(read_json(f"{address}/datastore/")["objects"])), flush=True)
+        if browser and can_open_browser():
+            webbrowser.open(f"{address}/")
+        code = server.wait()
+    except KeyboardInterrupt:
+        print("\nStopping the server", flush=True)
+        return 0
+    finally:
+        stop(server)
+    raise Stop(f"The server ended by itself (code {code}): {log} says why.")
+
+
+def wait_for(address: str, *, server: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    """Wait until the server answers `/info/`, and give that answer.
+
+    Raises:
+        Stop: the server ended, or did not answer in time.
+    """
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise Stop(f"The server did not start ({lines[-1] if lines else 'no output'}): {log} says more.")
+        try:
+            return read_json(f"{address}/info/")
+        except (OSError, ValueError):
+            time.sleep(0.2)
+    raise Stop(f"The server did not answer within {START_LIMIT:.0f} s: {log} says how far it came.")
+
+
+def read_json(url: str) -> dict[str, Any]:
+    """What the server on this machine answers; a proxy that is set for the internet is passed by."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=30) as answer:
+        return dict(json.load(answer))
+
+
+def where_to_go(address: str, *, info: dict[str, Any], cases: Sequence[str]) -> str:
+    """What a person can do now.
+
+    Args:
+        address: the server's, without a slash at its end.
+        info: the answer of `/info/`.
+        cases: ids of the cases.
+    """
+    tasks = list(info.get("models", {}))
+    strategy = next(iter(info.get("strategies", {})), "first")
+    case = cases[0] if cases else "CASE"
+    lines = [
+        "",
+        f"Ready: {address}/ (every request, to try out)",
+        f"  Cases:      {len(cases)}",
+        f"  Tasks:      {', '.join(tasks) or 'none'}",
+        f"  3D Slicer:  module MONAI Label, server {address}, then Next Sample and Run",
+        f'  Next case:  curl -X POST "{address}/activelearning/{strategy}"',
+    ]
+    if tasks:
+        task = "l3_muscle" if "l3_muscle" in tasks else tasks[0]
+        lines.append(f'  Segment:    curl -X POST "{address}/infer/{task}?image={case}&output=json"')
+    lines += ["  Stop:       Ctrl-C", ""]
+    return "\n".join(lines)
+
+
+def can_open_browser() -> bool:
+    """Whether there is a screen: on a Linux machine without one a text browser would take over the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server: it is asked to, and made to when it does not follow."""
+    if server.poll() is not None:
+        return
+    server.terminate()
+    try:
+        server.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,39 @@
+"""Run the tests: `python3 scripts/test.py [--slow] [pytest arguments]`. Makes the environment if it is not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.command import run_command
+from scripts.environment import DEVELOPMENT, ROOT, Environment
+from scripts.interpreter import use_right_python
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prepare the environment and run pytest in it; its exit code is the command's.
+
+    Args:
+        arguments: `--slow` runs the tests marked slow as well; everything else goes to pytest as it is.
+    """
+    use_right_python([__file__, *arguments])
+    environment = Environment()
+    environment.prepare(DEVELOPMENT)
+    return subprocess.run(
+        [str(environment.python), "-m", "pytest", *pytest_arguments(arguments)], cwd=ROOT, check=False
+    ).returncode
+
+
+def pytest_arguments(arguments: Sequence[str]) -> list[str]:
+    """What pytest is given: slow tests are left out unless `--slow`; a `-m` of the caller comes later and so wins."""
+    if "--slow" in arguments:
+        return [argument for argument in arguments if argument != "--slow"]
+    return ["-m", "not slow", *arguments]
+
+
+if __name__ == "__main__":
+    run_command(main)
