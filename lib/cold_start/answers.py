@@ -17,7 +17,10 @@ from lib.cold_start.vertebrae import label_vertebrae
 from lib.images import CTImage
 from lib.refusals import Refusal
 
+# What the slice shows, as far as it is known; the published cut-offs mean L3.
 L3_INFERIOR_ENDPLATE = "L3 inferior endplate"
+CHOSEN_BY_HAND = "chosen by hand"
+NOT_CHECKED = "single slice, not checked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Answer:
         label: ids of the task's schema, shape of the image.
         method: how it was made; ``landmarks`` or ``thresholds`` here, ``single_fold`` or ``ensemble`` from a model.
         slice_index: the slice that was taken, ``None`` where the whole volume is labelled.
-        level: what that slice shows, ``None`` where nobody checked it.
+        level: what that slice shows, as far as it is known.
         doubt: 0 (sure) to 1, by which the queue sorts.
         warnings: plain sentences for the annotator.
         details: further facts for ``params``.
@@ -48,10 +51,10 @@ class ChosenSlice:
     """The slice that the L3 tasks work on, and who chose it."""
 
     index: int
-    level: str | None
+    level: str
     doubt: float
-    warnings: tuple[str, ...]
-    details: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
@@ -68,14 +71,17 @@ def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
     if requested is not None:
         if not 0 <= requested < slices:
             raise Refusal(f"slice_index is outside the image, which has the slices 0 to {slices - 1}.")
-        return ChosenSlice(index=requested, level=None, doubt=0.0, warnings=(), details={})
+        return ChosenSlice(index=requested, level=CHOSEN_BY_HAND, doubt=0.0)
     levels = find_levels(image)
     details = _levels_json(levels)
     if levels.l3_slice is None:
         raise Refusal(" ".join([*levels.warnings, "L3 was not found; choose the slice by hand with slice_index."]))
-    level = L3_INFERIOR_ENDPLATE if slices > 1 else None
     return ChosenSlice(
-        index=levels.l3_slice, level=level, doubt=1 - levels.confidence, warnings=levels.warnings, details=details
+        index=levels.l3_slice,
+        level=L3_INFERIOR_ENDPLATE if slices > 1 else NOT_CHECKED,
+        doubt=1 - levels.confidence if slices > 1 else 0.0,
+        warnings=levels.warnings,
+        details=details,
     )
 
 

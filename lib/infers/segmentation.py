@@ -97,7 +97,7 @@ class SegmentationTask(InferTask):
         on_slice = index if self.task.dimension == 2 else None
         known: PatientFacts = request.get(CASE_FACTS) or PatientFacts()
         composition = measure(image, label, self.task.schema, slice_index=on_slice)
-        judgement = judge(composition, image.facts.updated(known).updated(options.facts), level=answer.level)
+        judgement = judge(composition, image.facts.updated(known).updated(options.facts))
         overlap, overlap_warnings = _overlap(label, self.task, request.get(SAVED_LABELS) or {})
         return {
             "label_names": dict(self.task.schema.ids),

@@ -1,0 +1,68 @@
+"""The skeletal muscle index and the calls, against numbers computed by hand."""
+
+import numpy as np
+import pytest
+
+from lib.anatomy.schemas import BODY_COMPOSITION, L3_MUSCLE, L3_TISSUE
+from lib.images import CTImage, PatientFacts
+from lib.measures.composition import measure
+from lib.measures.indices import judge
+
+
+def composition(schema=L3_MUSCLE, *, values=(1, 2, 3), voxels=400, hu=50, slice_index=0):
+    """A slice with voxels of 1 cm² in total area ``voxels`` x 0.25 cm² per class."""
+    label = np.zeros((len(values) * voxels, 1, 1), np.uint8)
+    for i, value in enumerate(values):
+        label[i * voxels : (i + 1) * voxels] = value
+    image = CTImage(hu=np.full(label.shape, hu, np.int16), affine=np.diag([5.0, 5.0, 3.0, 1.0]))
+    return measure(image, label, schema, slice_index=slice_index)
+
+
+class TestIndex:
+    def test_it_is_the_area_in_the_muscle_range_over_the_height_squared(self):
+        # 3 classes x 200 voxels x 0.25 cm² = 150 cm²; 150 / 1.75² = 48.98
+        assert judge(composition(voxels=200), PatientFacts(height_m=1.75)).smi_cm2_m2 == pytest.approx(150 / 1.75**2)
+
+    def test_without_the_height_there_is_none_and_a_warning_says_so(self):
+        judgement = judge(composition(), PatientFacts(sex="M"))
+        assert judgement.smi_cm2_m2 is None
+        assert any("height" in warning for warning in judgement.warnings)
+        assert {call.cutoff for call in judgement.calls} >= {"derstine_2018_sma"}
+
+    def test_muscle_outside_its_hu_range_does_not_count(self):
+        assert judge(composition(hu=200), PatientFacts(height_m=1.75, sex="M")).smi_cm2_m2 is None
+
+    def test_a_volume_has_no_index(self):
+        body = composition(BODY_COMPOSITION, slice_index=None)
+        assert judge(body, PatientFacts(height_m=1.75, sex="M")).to_json()["calls"] == []
+
+
+class TestCalls:
+    @pytest.mark.parametrize(("voxels", "low"), [(214, False), (213, True)])
+    def test_a_man_just_above_and_below_prado(self, voxels, low):
+        # 52.4 cm²/m² x 1.75² = 160.475 cm²; 3 x 214 x 0.25 = 160.5 and 3 x 213 x 0.25 = 159.75
+        judgement = judge(composition(voxels=voxels), PatientFacts(height_m=1.75, sex="M"))
+        call = next(call for call in judgement.calls if call.cutoff == "prado_2008_smi")
+        assert call.is_abnormal is low
+        assert call.statement == ("low muscle mass" if low else "muscle mass not low")
+
+    def test_an_unknown_sex_leaves_the_cut_offs_that_differ_and_says_so(self):
+        judgement = judge(composition(), PatientFacts(height_m=1.75))
+        assert "prado_2008_smi" not in {call.cutoff for call in judgement.calls}
+        assert {"prado_2008_smi"} <= {no_call.cutoff for no_call in judgement.no_calls}
+        assert any("sex" in warning for warning in judgement.warnings)
+
+    def test_martin_needs_the_weight_for_the_bmi(self):
+        without = judge(composition(), PatientFacts(height_m=1.75, sex="M"))
+        assert ("martin_2013_smi", "BMI unknown") in {(n.cutoff, n.reason) for n in without.no_calls}
+        heavy = judge(composition(), PatientFacts(height_m=1.75, sex="M", weight_kg=90))
+        assert next(c.threshold for c in heavy.calls if c.cutoff == "martin_2013_smi") == 53
+
+    def test_nobody_is_called_sarcopenic(self):
+        judgement = judge(composition(voxels=50), PatientFacts(height_m=1.75, sex="M", weight_kg=90))
+        assert any(call.is_abnormal for call in judgement.calls)
+        assert not any("sarcop" in call.statement for call in judgement.calls)
+
+    def test_visceral_fat_is_measured_at_l3_where_jasso_measured_at_the_umbilicus(self):
+        judgement = judge(composition(L3_TISSUE, hu=-100), PatientFacts(sex="F"))
+        assert "umbilicus" in next(n.reason for n in judgement.no_calls if n.cutoff == "jasso_2002_visceral_fat")
