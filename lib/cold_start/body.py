@@ -1,0 +1,254 @@
+"""The seven classes of body composition (Lee 2021, section 2.2) from Hounsfield units, shape and place; no weights.
+
+The geometry of the whole body (bone, spinal canal, inside of the skull, the cavity of the trunk, the diaphragm) is
+worked out on a coarse copy of about 3 mm; every slice is then labelled at full resolution by Hounsfield ranges within
+these regions, so that no second volume of full size beside the label is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lib.anatomy.hounsfield import BONE, FAT, MUSCLE
+from lib.anatomy.schemas import BODY_COMPOSITION
+from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, spinal_canal
+from lib.cold_start.body_cavity import Trunk, find_cavity
+from lib.cold_start.body_grid import Grid, Mask, dilated, opened
+from lib.cold_start.outline import body_mask, without_arms
+from lib.images import CTImage
+from lib.refusals import Refusal
+
+SKIN_MM = 2.0
+SKIN_WITH_SHARED_VOXELS_MM = 4.0
+SMALLEST_MUSCLE_CM2 = 1.0
+SMALLEST_FAT_IN_MUSCLE_CM2 = 0.15
+METAL_HU = 1500.0
+NARROWEST_TRUNK_MM = 220.0
+LUNG_HU = (-960.0, -400.0)
+
+_ID = BODY_COMPOSITION.ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodySegmentation:
+    """Seven classes of a CT.
+
+    Attributes:
+        label: ids of :data:`lib.anatomy.schemas.BODY_COMPOSITION`, in the shape of the image given.
+        doubt: 0 (clear) to 1, for the queue of hard cases.
+        warnings: what the reader of the result ought to know, one sentence each.
+    """
+
+    label: NDArray[np.uint8]
+    doubt: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Regions:
+    """What the coarse grid knows, each as a mask."""
+
+    bone: Mask
+    near_bone: Mask
+    nerve: Mask
+    cavity: Mask
+    chest: Mask
+    genitals: Mask
+
+
+def segment_body(image: CTImage) -> BodySegmentation:
+    """Segment skin, bone, muscle, visceral and subcutaneous fat, organs with vessels, and the central nervous system.
+
+    Args:
+        image: a volume or a single slice of any part of the body, axes in the order of :meth:`CTImage.canonical`.
+
+    Raises:
+        Refusal: there is no body in the image.
+    """
+    body = body_mask(image, arms=True)
+    if not body.any():
+        raise Refusal("There is no body in this image: nothing in it is as large and as dense as a limb.")
+    grid = Grid.of(image.shape, image.spacing)
+    regions, doubt, warnings = _coarse_regions(grid, image.hu, body)
+    label = np.zeros(image.shape, np.uint8)
+    for k in range(image.shape[2]):
+        if body[:, :, k].any():
+            label[:, :, k] = _label_slice(image.hu[:, :, k], body[:, :, k], grid, regions, k)
+    return BodySegmentation(label=label, doubt=doubt, warnings=warnings)
+
+
+def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Regions, float, tuple[str, ...]]:
+    spacing = grid.spacing
+    hu = grid.means(fine_hu)
+    body = grid.means(fine_body) > 0.5
+    plane = (float(spacing[0]), float(spacing[1]))
+    trunk_body = np.stack([without_arms(body[:, :, k], plane) for k in range(body.shape[2])], axis=2)
+
+    bright = bright_bone(hu, body, spacing)
+    canal = spinal_canal(hu, bright, _midline(trunk_body, spacing), spacing)
+    skull = inside_skull(hu, bright, spacing)
+    bone = filled_bone(bright, canal, skull, spacing)
+
+    lungs = _lungs(hu, trunk_body, spacing)
+    slices = _trunk_slices(trunk_body, bone, lungs, spacing)
+    trunk = Trunk(hu=hu, body=trunk_body, bone=bone, slices=slices, spacing=spacing)
+    cavity, unseen = find_cavity(trunk)
+    cavity &= ~bone & ~canal
+    warnings = []
+    if not slices.any():
+        warnings.append("No trunk is in view: all soft tissue but the nervous system counts as muscle.")
+    regions = _Regions(
+        bone=bone,
+        near_bone=dilated(bone, 1.1 * float(spacing.max()), spacing),
+        nerve=canal | skull,
+        cavity=cavity,
+        chest=_chest(lungs, cavity),
+        genitals=_before_pubis(trunk_body, bone, slices, spacing),
+    )
+    return regions, min(1.0, unseen), tuple(warnings)
+
+
+def _midline(body: Mask, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Middle (mm) of the body's extent from left to right in every slice, NaN where there is none."""
+    x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
+    middle = np.full(body.shape[2], np.nan)
+    for k in range(body.shape[2]):
+        across = body[:, :, k].any(axis=1)
+        if across.any():
+            middle[k] = 0.5 * (x[across].min() + x[across].max())
+    return middle
+
+
+def _lungs(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Large regions of gas that are not as empty as gas in the bowel."""
+    gas = opened((hu < LUNG_HU[1]) & body, 4.0, spacing)
+    pieces = cc3d.connected_components(gas, connectivity=6)
+    voxel_cm3 = float(np.prod(spacing)) / 1000
+    lungs = np.zeros_like(gas)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        if piece.sum() * voxel_cm3 > 20 and float(np.median(hu[box][piece])) > LUNG_HU[0]:
+            lungs[box] |= piece
+    return lungs
+
+
+def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Slices as wide as a trunk with bone (spine, sacrum, pubis) in the middle, none above the lungs."""
+    x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
+    slices = np.zeros(body.shape[2], bool)
+    for k in range(body.shape[2]):
+        pieces, count = ndimage.label(body[:, :, k])
+        if count == 0:
+            continue
+        largest = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+        across = x[largest.any(axis=1)]
+        if across.max() - across.min() < NARROWEST_TRUNK_MM:
+            continue
+        middle = np.abs(x - 0.5 * (across.max() + across.min())) < 30
+        slices[k] = bone[middle, :, k].sum() * float(spacing[0] * spacing[1]) > 100
+    gap = max(1, round(20 / float(spacing[2])))
+    slices = ndimage.binary_closing(np.pad(slices, gap), np.ones(2 * gap + 1))[gap:-gap]
+    if lungs.any():
+        slices[np.flatnonzero(lungs.any(axis=(0, 1))).max() + 1 :] = False
+    return slices
+
+
+def _chest(lungs: Mask, cavity: Mask) -> Mask:
+    """What lies above the diaphragm, which in every column is the lowest lung.
+
+    Columns without lung (heart, mediastinum) take the height of the dome, unless most columns have none because the
+    dome is not in view.
+    """
+    chest = np.zeros_like(cavity)
+    columns = lungs.any(axis=2)
+    if not columns.any():
+        return chest
+    height = np.where(columns, lungs.argmax(axis=2), cavity.shape[2]).astype(float)
+    whole = cavity[:, :, lungs.any(axis=(0, 1))].sum(axis=(0, 1)).max()
+    if columns.sum() > 0.55 * whole:
+        height[~columns] = np.percentile(height[columns], 90)
+    return (np.arange(cavity.shape[2])[None, None, :] >= height[:, :, None]) & cavity
+
+
+def _before_pubis(body: Mask, bone: Mask, slices: NDArray[np.bool_], spacing: NDArray[np.float64]) -> Mask:
+    """The place of the external genitals: in front of the pubic bones near the midline."""
+    place = np.zeros_like(body)
+    x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
+    y = (np.arange(body.shape[1]) + 0.5) * spacing[1]
+    middle = _midline(body, spacing)
+    for k in np.flatnonzero(slices):
+        band = np.abs(x - middle[k]) < 25
+        rows = body[band, :, k].any(axis=0)
+        pubis = bone[band, :, k].any(axis=0) & (y > 0.5 * (y[rows].min() + y[rows].max())) if rows.any() else rows
+        behind = bone[band, :, k].any(axis=0) & ~pubis
+        # A sternum also lies in front; only in the pelvis the bone behind is as thin as a coccyx or missing.
+        if pubis.any() and behind.sum() * spacing[1] < 20:
+            place[np.ix_(np.abs(x - middle[k]) < 45, y > y[pubis].max() + 12, [k])] = True
+    return place
+
+
+def _label_slice(hu: NDArray, body: Mask, grid: Grid, regions: _Regions, k: int) -> NDArray[np.uint8]:
+    spacing = grid.fine_spacing
+    area_cm2 = spacing[0] * spacing[1] / 100
+    smooth = ndimage.gaussian_filter(
+        hu.astype(np.float32), [0.0 if s > 1.5 else 0.8 / s for s in spacing[:2]], truncate=2.5
+    )
+    nerve = grid.fine_slice(regions.nerve, k) > 0.5
+    cavity = grid.fine_slice(regions.cavity, k) > 0.5
+    chest = grid.fine_slice(regions.chest, k) > 0.5
+    genitals = grid.fine_slice(regions.genitals, k) > 0.5
+    bone = _bone_slice(hu, grid, regions, k) & ~nerve & body
+
+    under_skin = _shrunk(body, SKIN_MM, spacing)
+    depths = _shrunk(body, SKIN_WITH_SHARED_VOXELS_MM, spacing)
+    gas = smooth < FAT.low
+    fat = (smooth <= FAT.high) & ~gas
+    soft = smooth > FAT.high
+    outside = body & ~cavity & ~bone & ~nerve
+
+    muscle = outside & soft & depths & ((smooth <= MUSCLE.high) | (hu < BONE.low)) & ~genitals
+    muscle = _without_small(muscle, SMALLEST_MUSCLE_CM2 / area_cm2)
+    gaps = fat & outside & depths
+    muscle |= gaps & ~_without_small(gaps, SMALLEST_FAT_IN_MUSCLE_CM2 / area_cm2)
+
+    label = np.zeros(hu.shape, np.uint8)
+    label[outside & (fat | (soft & (hu < BONE.low)))] = _ID["subcutaneous_fat"]
+    label[outside & genitals & soft] = _ID["internal_organs_and_vessels"]
+    label[muscle] = _ID["muscle"]
+    label[cavity & ~chest] = _ID["internal_organs_and_vessels"]
+    label[cavity & chest & soft] = _ID["internal_organs_and_vessels"]
+    label[cavity & fat & ~chest] = _ID["abdominal_visceral_fat"]
+    label[cavity & fat & chest] = _ID["subcutaneous_fat"]
+    label[body & ~under_skin & (hu < BONE.low)] = _ID["skin"]
+    label[bone] = _ID["bone"]
+    label[nerve & body] = _ID["central_nervous_system"]
+    return label
+
+
+def _bone_slice(hu: NDArray, grid: Grid, regions: _Regions, k: int) -> Mask:
+    """Bone at full resolution: the coarse bone's core, the cortex around it, and the marrow between the two."""
+    share = grid.fine_slice(regions.bone, k)
+    if grid.factors == (1, 1, 1):
+        return share > 0.5
+    cortex = (grid.fine_slice(regions.near_bone, k) > 0.3) & (hu > 180)
+    bone = cortex | (share > 0.75)
+    filled = ndimage.binary_fill_holes(ndimage.binary_closing(bone, iterations=2))
+    return filled & ((share > 0.4) | cortex)  # type: ignore[no-any-return]
+
+
+def _shrunk(mask: Mask, mm: float, spacing: tuple[float, float, float]) -> Mask:
+    """A slice's mask without its rim of ``mm``, one voxel at least; the edge of the image is no rim."""
+    steps = max(1, round(mm / (0.5 * (spacing[0] + spacing[1]))))
+    return ndimage.binary_erosion(mask, iterations=steps, border_value=1)  # type: ignore[no-any-return]
+
+
+def _without_small(mask: Mask, voxels: float) -> Mask:
+    pieces = cc3d.connected_components(mask, connectivity=4)
+    keep = np.bincount(pieces.ravel()) >= voxels
+    keep[0] = False
+    return keep[pieces]  # type: ignore[no-any-return]

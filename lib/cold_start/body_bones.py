@@ -1,0 +1,175 @@
+"""Bone with its marrow, the spinal canal and the inside of the skull, on a coarse grid."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lib.cold_start.body_grid import Mask, by_slice, closed, dilated
+
+CORTEX_HU = 250.0
+TRABECULAR_HU = 160.0
+SMALLEST_BONE_CM3 = 1.5
+CANAL_REACH_MM = 22.0
+DIRECTIONS = 16
+
+
+def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Voxels as dense as bone that hang together with enough cortex to be one; not yet filled.
+
+    Single calcifications, stones and drops of contrast are smaller than any bone in view.
+    """
+    dense = (hu > TRABECULAR_HU) & body
+    pieces = cc3d.connected_components(dense, connectivity=26)
+    cortex = np.bincount(pieces[hu > CORTEX_HU], minlength=int(pieces.max()) + 1)
+    size = np.bincount(pieces.ravel())
+    voxel_cm3 = float(np.prod(spacing)) / 1000
+    depth_cm = min(1.0, hu.shape[2] * float(spacing[2]) / 10)
+    keep = (size * voxel_cm3 >= SMALLEST_BONE_CM3 * depth_cm) & (cortex > 0.15 * size)
+    keep[0] = False
+    return keep[pieces]
+
+
+def _closed_slice(mask: Mask, voxels: tuple[int, int]) -> Mask:
+    i, j = np.ogrid[-voxels[0] : voxels[0] + 1, -voxels[1] : voxels[1] + 1]
+    disc = (i / max(voxels[0], 0.5)) ** 2 + (j / max(voxels[1], 0.5)) ** 2 <= 1.2
+    padded = np.pad(mask, [(v + 1, v + 1) for v in voxels])
+    done = ndimage.binary_closing(padded, disc)
+    return done[voxels[0] + 1 : -voxels[0] - 1, voxels[1] + 1 : -voxels[1] - 1]  # type: ignore[no-any-return]
+
+
+def _holes(bone: Mask, spacing: NDArray[np.float64], gap_mm: float) -> Mask:
+    """What a slice's bone encloses, gaps of up to ``2 * gap_mm`` in the ring bridged."""
+    reach = (max(1, round(gap_mm / spacing[0])), max(1, round(gap_mm / spacing[1])))
+    ring = by_slice(_closed_slice, bone, reach)
+    return by_slice(ndimage.binary_fill_holes, ring) & ~bone
+
+
+def inside_skull(hu: NDArray[np.float32], bone: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """The intracranial space: a large region enclosed by bone, filled with soft tissue and nearly no fat or gas."""
+    holes = _holes(bone, spacing, gap_mm=6)
+    pieces, count = ndimage.label(holes)
+    skull = np.zeros(bone.shape, bool)
+    area_cm2 = float(spacing[0] * spacing[1]) / 100
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        if piece.sum(axis=(0, 1)).max() * area_cm2 < 20:
+            continue
+        values = hu[box][piece]
+        if np.mean(values < -20) < 0.05 and 5 < float(np.median(values)) < 70:
+            skull[box] |= piece
+    return skull
+
+
+def spinal_canal(hu: NDArray[np.float32], bone: Mask, midline: NDArray[np.float64], spacing: NDArray[np.float64]) -> Mask:
+    """The spinal canal: a tube near the midline with bone on nearly every side and a vertebral body in front.
+
+    Args:
+        hu: coarse CT, RAS order.
+        bone: :func:`bright_bone`.
+        midline: position (mm) of the body's midline in every slice; NaN where there is no body.
+        spacing: coarse voxel size (mm).
+    """
+    score = _enclosure(bone, spacing)
+    x = (np.arange(bone.shape[0]) + 0.5) * spacing[0]
+    far = np.abs(x[:, None] - np.nan_to_num(midline, nan=-1e4)[None, :]) > 35
+    front = _bone_in_front_cm2(bone, spacing)
+    score[np.broadcast_to(far[:, None, :], score.shape)] = 0
+    score[(front < 3) | bone | (hu < -60) | (hu > 150)] = 0
+    sigma = [3 / spacing[0], 3 / spacing[1], 7 / spacing[2]]
+    smooth = ndimage.gaussian_filter(score, sigma)
+    path = _best_path(smooth)
+    canal = np.zeros(bone.shape, bool)
+    y = (np.arange(bone.shape[1]) + 0.5) * spacing[1]
+    for k, (i, j) in enumerate(path):
+        if smooth[i, j, k] < 0.42:
+            continue
+        near = (x[:, None] - x[i]) ** 2 + (y[None, :] - y[j]) ** 2 <= 13**2
+        part = near & (smooth[:, :, k] > 0.6 * smooth[i, j, k]) & ~bone[:, :, k]
+        pieces, _ = ndimage.label(part)
+        if pieces[i, j]:
+            canal[:, :, k] = pieces == pieces[i, j]
+    return canal
+
+
+def _enclosure(bone: Mask, spacing: NDArray[np.float64]) -> NDArray[np.float32]:
+    """For every voxel the fraction of in-plane directions in which bone comes within reach."""
+    count = np.zeros(bone.shape, np.uint8)
+    step = float(max(spacing[:2]))
+    margin = int(np.ceil(CANAL_REACH_MM / min(spacing[:2]))) + 1
+    padded = np.pad(bone, ((margin, margin), (margin, margin), (0, 0)))
+    n, m = bone.shape[:2]
+    for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
+        seen = np.zeros(bone.shape, bool)
+        for distance in np.arange(step, CANAL_REACH_MM + 0.1, step):
+            di = margin + round(distance * np.cos(angle) / spacing[0])
+            dj = margin + round(distance * np.sin(angle) / spacing[1])
+            seen |= padded[di : di + n, dj : dj + m]
+        count += seen
+    return count.astype(np.float32) / DIRECTIONS
+
+
+def _bone_in_front_cm2(bone: Mask, spacing: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Area of bone in a box 40 mm wide that reaches 45 mm forward."""
+    wide, deep = max(1, round(40 / spacing[0])), max(1, round(45 / spacing[1]))
+    across = ndimage.uniform_filter1d(bone.astype(np.float32), wide, axis=0, mode="constant")
+    forward = ndimage.uniform_filter1d(across, deep, axis=1, mode="constant", origin=-(deep // 2))
+    return forward * np.float32(wide * deep * spacing[0] * spacing[1] / 100)  # type: ignore[no-any-return]
+
+
+def _best_path(score: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """The chain of one voxel per slice, neighbours at most two voxels apart, with the greatest sum of scores."""
+    total = score[:, :, 0].copy()
+    sums = [total]
+    for k in range(1, score.shape[2]):
+        total = score[:, :, k] + ndimage.maximum_filter(total, size=5, mode="constant")
+        sums.append(total)
+    i, j = (int(v) for v in np.unravel_index(int(np.argmax(total)), total.shape))
+    path = [(i, j)]
+    for k in range(score.shape[2] - 2, -1, -1):
+        lo_i, lo_j = max(0, i - 2), max(0, j - 2)
+        window = sums[k][lo_i : i + 3, lo_j : j + 3]
+        di, dj = np.unravel_index(int(np.argmax(window)), window.shape)
+        i, j = lo_i + int(di), lo_j + int(dj)
+        path.append((i, j))
+    return path[::-1]
+
+
+def filled_bone(bone: Mask, canal: Mask, skull: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Bone with its marrow: small regions that cortex encloses belong to it, canal and skull do not."""
+    bone = bone | _column(bone, canal, spacing)
+    holes = _holes(bone, spacing, gap_mm=4) & ~dilated(canal, 1.0, spacing) & ~skull
+    pieces = cc3d.connected_components(_sliced_apart(holes), connectivity=6)
+    area_cm2 = float(spacing[0] * spacing[1]) / 100
+    size = np.bincount(pieces.ravel()) * area_cm2
+    small = size < 25
+    small[0] = False
+    marrow = small[pieces][:, :, ::2]
+    return (bone | marrow) & ~canal & ~skull
+
+
+def _column(bone: Mask, canal: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """The vertebral bodies and discs in front of the canal, thin endplates and pale discs bridged."""
+    slices = np.flatnonzero(canal.any(axis=(0, 1)))
+    column = np.zeros_like(bone)
+    if slices.size == 0:
+        return column
+    x = (np.arange(bone.shape[0]) + 0.5) * spacing[0]
+    y = (np.arange(bone.shape[1]) + 0.5) * spacing[1]
+    zone = np.zeros_like(bone)
+    for k in slices:
+        across, along = canal[:, :, k].any(axis=1), canal[:, :, k].any(axis=0)
+        middle, front = x[across].mean(), y[along].max()
+        zone[np.ix_(np.abs(x - middle) < 32, (y > front) & (y < front + 48), [k])] = True
+    box = tuple(slice(max(0, c.min() - 6), c.max() + 7) for c in np.nonzero(zone))
+    column[box] = closed(np.pad(bone[box] & zone[box], 6), 13.0, spacing)[6:-6, 6:-6, 6:-6] & zone[box]
+    return column & ~dilated(canal, 1.0, spacing)
+
+
+def _sliced_apart(mask: Mask) -> Mask:
+    """The slices with an empty one between each two, so that a three-dimensional labelling labels each by itself."""
+    apart = np.zeros((*mask.shape[:2], 2 * mask.shape[2]), bool)
+    apart[:, :, ::2] = mask
+    return apart

@@ -1,0 +1,113 @@
+"""A coarse copy of a CT on which the geometry of the whole body is worked out, and the way back to full resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+COARSE_MM = 3.0
+
+Mask = NDArray[np.bool_]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Which blocks of voxels make up the coarse voxels.
+
+    Attributes:
+        factors: voxels per coarse voxel along each axis.
+        fine_shape: shape of the image.
+        fine_spacing: its voxel size (mm).
+    """
+
+    factors: Shape
+    fine_shape: Shape
+    fine_spacing: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, shape: Shape, spacing: NDArray[np.float64]) -> Grid:
+        """The grid whose coarse voxels come nearest to 3 mm, or stay as they are where the image is coarser."""
+        f = [max(1, round(COARSE_MM / float(s))) for s in spacing]
+        return cls(
+            factors=(f[0], f[1], f[2]),
+            fine_shape=shape,
+            fine_spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        )
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Size of a coarse voxel (mm)."""
+        return np.multiply(self.factors, self.fine_spacing)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the coarse volume."""
+        s = [-(-n // f) for n, f in zip(self.fine_shape, self.factors, strict=True)]
+        return (s[0], s[1], s[2])
+
+    def means(self, fine: NDArray) -> NDArray[np.float32]:
+        """Block means of a fine volume, one coarse slice at a time so that no second fine volume is needed."""
+        out = np.empty(self.shape, np.float32)
+        fi, fj, fk = self.factors
+        pad = [(0, n * f - m) for n, f, m in zip(self.shape[:2], (fi, fj), self.fine_shape[:2], strict=True)]
+        for k in range(self.shape[2]):
+            slab = fine[:, :, k * fk : (k + 1) * fk].mean(axis=2, dtype=np.float32)
+            slab = np.pad(slab, pad, mode="edge")
+            out[:, :, k] = slab.reshape(self.shape[0], fi, self.shape[1], fj).mean(axis=(1, 3))
+        return out
+
+    def fine_slice(self, coarse: NDArray, k: int) -> NDArray[np.float32]:
+        """The fine slice ``k`` of a coarse volume, linearly interpolated between the centres of coarse voxels."""
+        low, high, weight = _neighbours(k, self.factors[2], self.shape[2])
+        slab = coarse[:, :, low].astype(np.float32) * np.float32(1 - weight) + coarse[:, :, high] * np.float32(weight)
+        rows = _interpolation_matrix(self.fine_shape[0], self.factors[0], self.shape[0])
+        columns = _interpolation_matrix(self.fine_shape[1], self.factors[1], self.shape[1])
+        return rows @ slab.astype(np.float32) @ columns.T
+
+
+def _neighbours(index: int, factor: int, count: int) -> tuple[int, int, float]:
+    position = min(max((index + 0.5) / factor - 0.5, 0.0), count - 1.0)
+    low = min(int(position), count - 1)
+    return low, min(low + 1, count - 1), position - low
+
+
+def _interpolation_matrix(fine: int, factor: int, coarse: int) -> NDArray[np.float32]:
+    matrix = np.zeros((fine, coarse), np.float32)
+    for i in range(fine):
+        low, high, weight = _neighbours(i, factor, coarse)
+        matrix[i, low] += 1 - weight
+        matrix[i, high] += weight
+    return matrix
+
+
+def dilated(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
+    """Everything within ``mm`` of the mask."""
+    if not mask.any():
+        return mask.copy()
+    return ndimage.distance_transform_edt(~mask, sampling=spacing) <= mm  # type: ignore[no-any-return]
+
+
+def eroded(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
+    """Everything farther than ``mm`` from outside the mask; beyond the edge of the image counts as inside."""
+    if mask.all():
+        return mask.copy()
+    return ndimage.distance_transform_edt(mask, sampling=spacing) > mm  # type: ignore[no-any-return]
+
+
+def closed(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
+    """Closing with a ball of radius ``mm``."""
+    return eroded(dilated(mask, mm, spacing), mm, spacing) | mask
+
+
+def opened(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
+    """Opening with a ball of radius ``mm``."""
+    return dilated(eroded(mask, mm, spacing), mm, spacing) & mask
+
+
+def by_slice(operation, mask: Mask, *args) -> Mask:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Apply a two-dimensional operation to every axial slice."""
+    return np.stack([operation(mask[:, :, k], *args) for k in range(mask.shape[2])], axis=2)
