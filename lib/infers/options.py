@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +74,8 @@ def parse_facts(source: Mapping[str, Any]) -> tuple[PatientFacts, tuple[str, ...
             known[name] = number
         else:
             warnings.append(f"{name} {number:g} is not between {low} and {high} {unit} and was left out.")
-    sex = str(source.get("sex") or "").strip().upper()[:1]
+    given_sex = source.get("sex")
+    sex = "" if isinstance(given_sex, list) else str(given_sex or "").strip().upper()[:1]  # a list: a choice not made
     if sex in ("M", "F"):
         known["sex"] = sex
     elif sex:
@@ -87,6 +89,6 @@ def _slice_index(given: object) -> int | None:
     text = str("" if given is None else given).strip()
     if not text:
         return None
-    if not text.lstrip("-").isdigit() or isinstance(given, bool):
+    if not re.fullmatch(r"-?\d+", text, re.ASCII):
         raise Refusal(f"slice_index {given!r} is no whole number; leave it empty to search for L3.")
     return int(text)
