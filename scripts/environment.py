@@ -130,9 +130,11 @@ class Environment:
 
     def _pip(self, arguments: Sequence[str], *, log: IO[str], total: int = 0) -> None:
         """Run `pip install`; with a ``total`` of packages, show how far it is."""
-        pip = subprocess.Popen(
-            [str(self.python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check",
-             "--progress-bar", "off", *arguments],
+        command = [str(self.python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        progress = Progress(total=total)
+        errors = []
+        with subprocess.Popen(
+            [*command, "--progress-bar", "off", *arguments],
             # sam2's CUDA extension would be compiled wherever there is a compiler; nothing here uses it.
             env={**os.environ, "SAM2_BUILD_CUDA": "0"},
             stdin=subprocess.DEVNULL,
@@ -140,20 +142,17 @@ class Environment:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-        )  # fmt: skip
-        progress = Progress(total=total)
-        errors = []
-        try:
-            for line in pip.stdout or ():
-                log.write(line)
-                progress.read(line)
-                if line.startswith("ERROR: "):
-                    errors.append(line[len("ERROR: ") :].strip())
-            code = pip.wait()
-        finally:
-            if pip.poll() is None:
-                pip.terminate()
-                pip.wait()
+        ) as pip:
+            try:
+                for line in pip.stdout or ():
+                    log.write(line)
+                    progress.read(line)
+                    if line.startswith("ERROR: "):
+                        errors.append(line[len("ERROR: ") :].strip())
+                code = pip.wait()
+            finally:
+                if pip.poll() is None:
+                    pip.terminate()
         if code != 0:
             reason = errors[-1].rstrip(".") if errors else f"pip ended with code {code}"
             raise Stop(
@@ -167,24 +166,28 @@ class Progress:
 
     def __init__(self, *, total: int) -> None:
         self._total = total
-        self._seen: set[str] = set()
+        self._done = 0
 
     def read(self, line: str) -> None:
         """Take one line of pip's output."""
         if not self._total:
             return
-        package = re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)==", line)
+        package = re.match(r"(?:Collecting|Processing|Requirement already satisfied:) (.*) \(from -r ", line)
         download = re.match(r"\s*Downloading (\S+?)-.* \((\d{2,}\.?\d* MB|.* GB)\)", line)
-        if package and package.group(1) not in self._seen:
-            self._seen.add(package.group(1))
-            self._say(f"{len(self._seen)} of {self._total}: {package.group(1)}")
+        if package:
+            self._done += 1
+            name = re.split(r"==|-\d| in ", Path(package.group(1)).name)[0]
+            self._say(f"{self._done} of {self._total}: {name}")
         elif download:
-            self._say(f"{len(self._seen)} of {self._total}: {download.group(1)}, {download.group(2)}")
+            self._say(f"{self._done} of {self._total}: {download.group(1)}, {download.group(2)}")
+        elif line.startswith("Ignoring "):
+            self._total -= 1  # meant for another operating system
         elif line.startswith("Installing collected packages"):
             self._say("all there, unpacking (some minutes)")
         elif line.startswith("Successfully installed"):
             self._say("installed")
-            print(flush=True)
+            if sys.stdout.isatty():
+                print()
 
     def _say(self, text: str) -> None:
         if sys.stdout.isatty():
