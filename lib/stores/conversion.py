@@ -1,0 +1,39 @@
+"""Folders of DICOM as NIfTI files, which is what clients download and labels lie on."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from lib.images import read_ct
+from lib.images.dicom import dicom_headers
+from lib.stores.files import stage, sync_folder
+
+_IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
+
+
+def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> dict[str, Any]:
+    """Write the one CT series of a folder as a compressed NIfTI.
+
+    Args:
+        folder: the DICOM files.
+        target: the ``.nii.gz`` to write; an older conversion is replaced.
+        scratch: a folder for temporary files, on the same file system.
+
+    Returns:
+        What is known of the patient (see :class:`lib.images.PatientFacts`) and the identifiers of study and series.
+
+    Raises:
+        Refusal: the folder holds no single sound CT series.
+    """
+    image = read_ct(folder)
+    nifti = nib.Nifti1Image(image.hu, image.affine)
+    nifti.header.set_xyzt_units("mm")
+    stage(gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0), scratch=scratch).replace(target)
+    sync_folder(target.parent)
+    header = next(h for h in dicom_headers(folder).values() if h.get("Modality") == "CT")
+    facts = {name: value for name, value in vars(image.facts).items() if value is not None}
+    return facts | {name: str(header[name].value) for name in _IDENTIFIERS if name in header}

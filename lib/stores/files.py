@@ -1,0 +1,97 @@
+"""Writing files so that a process killed at any moment leaves either the whole file or none."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EINVAL}
+_LEFT_OVER_AFTER_S = 3600.0
+
+
+def stage(data: bytes, *, scratch: Path) -> Path:
+    """Write bytes to a new temporary file and sync it to the disk."""
+    temporary = scratch / uuid.uuid4().hex
+    with temporary.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
+
+
+def stage_copy(source: Path, *, scratch: Path) -> Path:
+    """Copy a file to a new temporary file and sync it to the disk."""
+    temporary = scratch / uuid.uuid4().hex
+    with source.open("rb") as reader, temporary.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return temporary
+
+
+def place(temporary: Path, path: Path) -> None:
+    """Give a staged file its name, never over another file.
+
+    Raises:
+        FileExistsError: the name is taken; the temporary file is still there.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(path)) from error
+        temporary.rename(path)
+        return
+    temporary.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, synced to the disk."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's list of names to the disk; Windows does so by itself and cannot be asked."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_left_overs(scratch: Path) -> None:
+    """Delete temporary files that no living process can still be writing."""
+    with os.scandir(scratch) as entries:
+        old = [Path(e.path) for e in entries if e.is_file() and time.time() - e.stat().st_mtime > _LEFT_OVER_AFTER_S]
+    for path in old:
+        path.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def signature_of(path: Path) -> str:
+    """What changes when a file, or a file directly in a folder, is written again: sizes and modification times."""
+    if not path.is_dir():
+        stat = path.stat()
+        return f"{stat.st_size}:{stat.st_mtime_ns}"
+    with os.scandir(path) as entries:
+        stats = [entry.stat() for entry in entries if entry.is_file()]
+    newest = max((s.st_mtime_ns for s in stats), default=0)
+    return f"{len(stats)}:{sum(s.st_size for s in stats)}:{newest}"

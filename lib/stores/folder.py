@@ -1,0 +1,134 @@
+"""What lies in a studies folder: image files, and folders with a DICOM series."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.misc import is_dicom
+
+from lib.images.files import IMAGE_SUFFIXES, image_suffix
+from lib.refusals import Refusal
+from lib.stores.names import check_name
+
+OWN_FOLDER = "sarcopenia"
+_NOT_CASES = {OWN_FOLDER, "labels"}
+# Some file systems keep times to two seconds: a folder that young may change again without looking changed.
+_RACY_NS = 2_000_000_000
+_FILES_LOOKED_AT = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundImage:
+    """An image in the studies folder.
+
+    Attributes:
+        image_id: the file name without its suffix, or the folder's name.
+        file: the name in the studies folder.
+        suffix: ``.nii.gz`` and the like, "" for a folder of DICOM.
+    """
+
+    image_id: str
+    file: str
+    suffix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Everything found in one look at the folder.
+
+    Attributes:
+        images: by id; the same id may come with several files, first the preferred one.
+        refused: file names that cannot be ids, with the reason.
+    """
+
+    images: dict[str, list[FoundImage]]
+    refused: dict[str, str]
+
+
+class StudiesFolder:
+    """A studies folder, looked at again only when it may have changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen_mtime_ns = -1
+        self._names: frozenset[tuple[str, bool]] = frozenset()
+        self._dicom: dict[str, bool] = {}
+        self._dicom_mtime_ns: dict[str, int] = {}
+
+    def changes(self, *, force: bool = False) -> Listing | None:
+        """A new listing, or ``None`` when nothing has come or gone since the last one.
+
+        Raises:
+            Refusal: the folder is gone or cannot be read.
+        """
+        try:
+            mtime_ns = self._path.stat().st_mtime_ns
+            filled = self._look_into_folders() if self._dicom else False
+            if mtime_ns == self._seen_mtime_ns and not filled and not force:
+                return None
+            with os.scandir(self._path) as entries:
+                names = frozenset((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+        except OSError as error:
+            raise Refusal(f"The studies folder {self._path} cannot be read: {error.strerror}.", status=503) from error
+        racy = abs(time.time_ns() - mtime_ns) < _RACY_NS
+        self._seen_mtime_ns = -1 if racy else mtime_ns
+        if names == self._names and not filled and not force:
+            return None
+        self._names = names
+        return self._listing(names)
+
+    def forget(self) -> None:
+        """Give the whole listing again next time, because the last one could not be dealt with."""
+        self._seen_mtime_ns = -1
+        self._names = frozenset()
+
+    def _listing(self, names: frozenset[tuple[str, bool]]) -> Listing:
+        images: dict[str, list[FoundImage]] = {}
+        refused: dict[str, str] = {}
+        folders = {name for name, is_folder in names if is_folder and name not in _NOT_CASES}
+        self._dicom = {name: self._dicom.get(name, False) for name in folders}
+        self._look_into_folders()
+        for name, is_folder in names:
+            suffix = "" if is_folder else image_suffix(name)
+            if not suffix and not self._dicom.get(name):
+                continue
+            image_id = name[: len(name) - len(suffix)]
+            try:
+                check_name(image_id, what="image id")
+            except Refusal as refusal:
+                refused[name] = str(refusal)
+                continue
+            images.setdefault(image_id, []).append(FoundImage(image_id=image_id, file=name, suffix=suffix))
+        order = [*IMAGE_SUFFIXES, ""]
+        for found in images.values():
+            if len(found) > 1:
+                found.sort(key=lambda image: (order.index(image.suffix), image.file))
+        return Listing(images=images, refused=refused)
+
+    def _look_into_folders(self) -> bool:
+        """Look for DICOM in folders that had none; their filling does not touch the studies folder's own time."""
+        filled = False
+        for name, is_case in self._dicom.items():
+            if is_case:
+                continue
+            folder = self._path / name
+            try:
+                mtime_ns = folder.stat().st_mtime_ns
+                if self._dicom_mtime_ns.get(name) == mtime_ns:
+                    continue
+                racy = abs(time.time_ns() - mtime_ns) < _RACY_NS
+                self._dicom_mtime_ns[name] = -1 if racy else mtime_ns
+                self._dicom[name] = _holds_dicom(folder)
+            except OSError:
+                continue  # it vanished, or may not be read: no case
+            filled |= self._dicom[name]
+        return filled
+
+
+def _holds_dicom(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        files = [e.path for e in entries if e.is_file() and not e.name.startswith(".")][:_FILES_LOOKED_AT]
+    return any(is_dicom(path) for path in files)

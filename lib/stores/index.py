@@ -1,0 +1,231 @@
+"""The index of a store: its tables, and transactions that several processes may run at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError
+
+from lib.refusals import Refusal
+
+_BUSY_TIMEOUT_S = 60
+_WRITER_LOCK = 7_317_041  # any number that no other program on the same PostgreSQL takes
+
+metadata = MetaData()
+
+SETTINGS = Table("settings", metadata, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
+
+CASES = Table(
+    "cases",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("file", String, nullable=False),  # name in the studies folder: a file, or a folder of DICOM
+    Column("suffix", String, nullable=False),  # "" for a folder of DICOM
+    Column("state", String, nullable=False),  # present, absent (the file vanished) or removed (on request)
+    Column("shuffle", Float, nullable=False),  # a fixed random number, by which random cases are found quickly
+    Column("added", Float, nullable=False),
+    Column("info", Text, nullable=False),
+    Column("facts", Text, nullable=False),  # what DICOM said of patient and series
+    Column("converted", String),  # signature of the DICOM folder that was converted
+    Column("fault", Text),  # why the image cannot be read
+    Column("fault_signature", String),  # of the file that could not be read
+    Index("cases_by_shuffle", "state", "shuffle"),
+    Index("cases_by_state", "state", "id"),
+    Index("faulty_cases", "id", sqlite_where=text("fault IS NOT NULL"), postgresql_where=text("fault IS NOT NULL")),
+)
+
+REVISIONS = Table(
+    "revisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("case_id", String, nullable=False),
+    Column("task", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("tag", String, nullable=False),
+    Column("author", String, nullable=False),
+    Column("client_id", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("model_version", String),
+    Column("created", Float, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("file", String, nullable=False),  # relative to the labels folder, with "/"
+    Column("names", Text, nullable=False),
+    Column("partial", Boolean, nullable=False),
+    Column("warnings", Text, nullable=False),
+    Column("info", Text, nullable=False),
+    Column("withdrawn", Float),
+    UniqueConstraint("case_id", "task", "number"),
+)
+
+# The newest revision of each case, task and tag that was not withdrawn.
+CURRENT = Table(
+    "current_revisions",
+    metadata,
+    Column("tag", String, primary_key=True),
+    Column("task", String, primary_key=True),
+    Column("case_id", String, primary_key=True),
+    Column("revision_id", Integer, nullable=False),
+    Index("current_by_case", "case_id"),
+    sqlite_with_rowid=False,
+)
+
+SCORES = Table(
+    "scores",
+    metadata,
+    Column("task", String, primary_key=True),
+    Column("method", String, primary_key=True),
+    Column("case_id", String, primary_key=True),
+    Column("value", Float, nullable=False),
+    Column("model_version", String),
+    Column("created", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+EVENTS = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False, index=True),
+    Column("created", Float, nullable=False),
+    Column("facts", Text, nullable=False),
+)
+
+# Label files of an older MONAI Label folder that are in this store already.
+TAKEN_OVER = Table(
+    "taken_over",
+    metadata,
+    Column("file", String, primary_key=True),  # relative to the studies folder
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+)
+
+
+class DamagedIndexError(Exception):
+    """The index file is there and is no sound database."""
+
+
+class StoreIndex:
+    """The database of one store.
+
+    Args:
+        url: an SQLAlchemy URL, SQLite or PostgreSQL.
+
+    Raises:
+        DamagedIndexError: an SQLite file is no sound database.
+        Refusal: the database cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+        try:
+            self.is_new = not inspect(self._engine).has_table(SETTINGS.name)
+            if self.is_sqlite and not self.is_new:
+                self._check()
+            metadata.create_all(self._engine)
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            self._engine.dispose()
+            if self.is_sqlite and _is_damage(error):
+                raise DamagedIndexError(str(error)) from error
+            raise Refusal(f"The index of the store cannot be opened: {_first_line(error)}", status=503) from error
+
+    def _check(self) -> None:
+        with self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            self._engine.dispose()
+            raise DamagedIndexError(str(found))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, from one consistent state."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes; one at a time over all processes, committed and synced at the end."""
+        with self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
+            yield connection
+
+    def insert_new(self, table: Table) -> Any:
+        """An insert that passes over rows whose primary key is there already."""
+        dialect = sqlite if self.is_sqlite else postgresql
+        return dialect.insert(table).on_conflict_do_nothing()
+
+    def upsert(self, table: Table, values: dict[str, Any]) -> Any:
+        """An insert that replaces the row with the same primary key."""
+        dialect = sqlite if self.is_sqlite else postgresql
+        keys = [column.name for column in table.primary_key]
+        others = {name: value for name, value in values.items() if name not in keys}
+        return dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=others)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def get_setting(connection: Connection, key: str, default: str = "") -> str:
+    """A setting of the store, such as its name."""
+    value = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).scalar()
+    return default if value is None else str(value)
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=8, max_overflow=56)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver would open transactions by itself, and too late: a read that turns into a write can fail.
+        connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def sqlite_url(path: Path) -> str:
+    """The SQLAlchemy URL of an SQLite file."""
+    return f"sqlite:///{path.as_posix()}"
+
+
+def _is_damage(error: Exception) -> bool:
+    return any(words in str(error) for words in ("file is not a database", "malformed", "disk image"))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

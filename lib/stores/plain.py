@@ -1,0 +1,31 @@
+"""Making any value fit for JSON: MONAI Label's answers break on NaN and on what JSON does not know."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+
+def plain(value: Any) -> Any:
+    """A copy of the value made of what JSON knows; numbers that are not finite become ``None``."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value.value if hasattr(value, "value") else value)
+
+
+def to_json(value: Any) -> str:
+    """The value as JSON text."""
+    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,69 @@
+"""What the store tells about labels and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+# Labels of an older store whose names or values nothing explains; kept under this instead of a task.
+UNINTERPRETED = "uninterpreted"
+FINAL = "final"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One saved label of one task; never changed, except that it can be withdrawn.
+
+    Attributes:
+        image_id: the case.
+        task: the task, or ``uninterpreted``.
+        number: 1 and up for this case and task.
+        tag: ``final`` for what an annotator submitted; other tags never count as labelled.
+        author: who saved it, as far as the client said.
+        client_id: the client's own name for itself.
+        model: the model the annotator started from, or "".
+        model_version: its version, or ``None`` for a cold start or unknown.
+        created: when, UTC.
+        sha256: of the file.
+        path: the file: NIfTI, ``uint8``, ids of the task's schema, the image's geometry and file shape.
+        names: the structures that have voxels.
+        partial: structures of the schema are missing that nobody said are not there.
+        warnings: what was changed or noticed when it was saved.
+        info: everything that the client sent with it.
+        withdrawn: when it was taken back, UTC, or ``None``.
+    """
+
+    image_id: str
+    task: str
+    number: int
+    tag: str
+    author: str
+    client_id: str
+    model: str
+    model_version: str | None
+    created: datetime
+    sha256: str
+    path: Path
+    names: tuple[str, ...]
+    partial: bool
+    warnings: tuple[str, ...] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+    withdrawn: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened in the store, for people who look after it.
+
+    Attributes:
+        kind: a short name such as ``image_removed``.
+        created: when, UTC.
+        facts: what there is to know about it.
+    """
+
+    kind: str
+    created: datetime
+    facts: Mapping[str, Any]
