@@ -131,7 +131,7 @@ L3_MUSCLE = _schema(
     (
         "psoas",
         (220, 60, 60),
-        Code("68455001", "Iliopsoas muscle"),
+        Code("57240007", "Psoas major muscle"),
         "Psoas major (and minor) on both sides.",
     ),
     (
@@ -226,16 +226,16 @@ BODY_COMPOSITION = _schema(
 )
 
 # Kim 2024, Table 1: 27 muscles in five groups and two bones; the psoas is called psoas_major here so that names are
-# unique over all tasks.
+# unique over all tasks. A muscle whose own code no public terminology confirmed carries the next broader one.
 THIGH_MUSCLES = _schema(
     "thigh_muscles",
     *(
         (name, color, Code(value, meaning), "", ANATOMICAL_STRUCTURE, group)
         for name, value, meaning, group, color in (
             ("sartorius", "50092008", "Muscle of thigh", "anterior", (230, 25, 75)),
-            ("rectus_femoris", "50092008", "Muscle of thigh", "anterior", (255, 110, 110)),
+            ("rectus_femoris", "72226001", "Rectus femoris muscle", "anterior", (255, 110, 110)),
             ("vastus_lateralis", "1403006", "Vastus lateralis muscle", "anterior", (200, 70, 40)),
-            ("vastus_intermedius", "50092008", "Muscle of thigh", "anterior", (245, 130, 48)),
+            ("vastus_intermedius", "21989003", "Quadriceps femoris muscle", "anterior", (245, 130, 48)),
             ("vastus_medialis", "3478008", "Vastus medialis muscle", "anterior", (255, 180, 120)),
             ("adductor_magnus", "50092008", "Muscle of thigh", "medial", (60, 140, 60)),
             ("adductor_brevis", "50092008", "Muscle of thigh", "medial", (120, 200, 90)),
@@ -249,13 +249,13 @@ THIGH_MUSCLES = _schema(
             ("gluteus_medius", "78333006", "Gluteus medius muscle", "gluteal", (190, 90, 220)),
             ("gluteus_minimus", "75297007", "Gluteus minimus muscle", "gluteal", (220, 150, 240)),
             ("tensor_fasciae_latae", "102292000", "Muscle of lower limb", "gluteal", (240, 50, 230)),
-            ("piriformis", "102292000", "Muscle of lower limb", "gluteal", (255, 140, 200)),
-            ("obturator_internus", "102292000", "Muscle of lower limb", "gluteal", (170, 60, 130)),
+            ("piriformis", "75699001", "Piriformis muscle", "gluteal", (255, 140, 200)),
+            ("obturator_internus", "82115007", "Obturator internus muscle", "gluteal", (170, 60, 130)),
             ("obturator_externus", "102292000", "Muscle of lower limb", "gluteal", (210, 110, 160)),
             ("quadratus_femoris", "102292000", "Muscle of lower limb", "gluteal", (120, 60, 110)),
             ("iliacus", "68455001", "Iliopsoas muscle", "others", (170, 110, 40)),
             ("iliopsoas", "68455001", "Iliopsoas muscle", "others", (200, 150, 80)),
-            ("psoas_major", "68455001", "Iliopsoas muscle", "others", (230, 190, 120)),
+            ("psoas_major", "57240007", "Psoas major muscle", "others", (230, 190, 120)),
             ("abdominal_oblique", "195879000", "Abdominal wall muscle", "others", (128, 128, 0)),
             ("rectus_abdominis", "195879000", "Abdominal wall muscle", "others", (180, 180, 60)),
             ("multifidus", "5709001", "Multifidus muscles", "others", (100, 100, 20)),
