@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -112,7 +113,7 @@ def serve(environment: Environment, *, studies: Path, port: int, browser: bool) 
         return 0
     finally:
         stop(server)
-    raise Stop(f"The server ended by itself (code {code}): {log} says why.")
+    raise Stop(f"The server ended by itself (code {code}, {last_words(log)}): {log} says more.")
 
 
 def wait_for(address: str, *, server: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
@@ -124,13 +125,19 @@ def wait_for(address: str, *, server: subprocess.Popen[bytes], log: Path) -> dic
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end:
         if server.poll() is not None:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise Stop(f"The server did not start ({lines[-1] if lines else 'no output'}): {log} says more.")
+            raise Stop(f"The server did not start ({last_words(log)}): {log} says more.")
         try:
             return read_json(f"{address}/info/")
         except (OSError, ValueError):
             time.sleep(0.2)
     raise Stop(f"The server did not answer within {START_LIMIT:.0f} s: {log} says how far it came.")
+
+
+def last_words(log: Path) -> str:
+    """The line that says why a program ended: the last exception, else the last line."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    exceptions = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Refusal)\b", line)]
+    return (exceptions or lines or ["no output"])[-1]
 
 
 def read_json(url: str) -> dict[str, Any]:

@@ -16,21 +16,23 @@ URL = "https://raw.githubusercontent.com/wasserth/TotalSegmentator/master/tests/
 """An abdominal CT of 2 MB, Apache-2.0; wasserth/TotalSegmentator on GitHub."""
 SHA256 = "dbd3ae6d614d1d7ef3a46925c30c70038ed52da6b37fdd6afdc7b9b71387e3e1"
 
-IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".dcm")
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd")
+_NO_CASES = ("sarcopenia", "labels")  # where this server, and MONAI Label before it, keep the labels
 _CHUNK = 1 << 16
 
 
 def has_cases(studies: Path) -> bool:
     """Whether a studies folder holds an image: a file that ends like one, or a folder of DICOM files.
 
-    Labels are no cases, nor is anything whose name begins with a dot.
+    Labels are no cases, nor is anything whose name begins with a dot. The server's own look at the folder
+    (``lib/stores``) needs the environment, which is not there yet.
     """
     for entry in studies.iterdir():
-        if entry.name.startswith(".") or entry.name == "labels":
+        if entry.name.startswith(".") or entry.name in _NO_CASES:
             continue
         if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES):
             return True
-        if entry.is_dir() and any(is_dicom(file) for file in entry.rglob("*")):
+        if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir()):
             return True
     return False
 

@@ -88,7 +88,7 @@ class TestWaitFor:
         assert server.returncode is not None
 
     def test_a_server_that_ends_is_told_with_its_last_words(self, tmp_path):
-        (tmp_path / "log").write_text("starting\nOSError: the disk is full\n")
+        (tmp_path / "log").write_text("starting\nOSError: the disk is full\n[ERROR] startup failed\n")
         with subprocess.Popen([sys.executable, "-c", ""]) as server:
             server.wait()
             with pytest.raises(Stop, match=r"did not start \(OSError: the disk is full\)"):

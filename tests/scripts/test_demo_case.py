@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.images.files import IMAGE_SUFFIXES
+from lib.stores.folder import OWN_FOLDER
 from scripts import demo_case
 from scripts.command import Stop
 
@@ -94,10 +96,18 @@ class TestHasCases:
 
     def test_what_the_project_and_the_server_keep_there_is_not(self, studies):
         (studies / "README.md").write_text("about this folder")
-        (studies / "index.sqlite").write_bytes(b"x")
         (studies / ".example_ct.nii.gz.part").write_bytes(b"x")
-        (studies / "labels" / "final").mkdir(parents=True)
-        (studies / "labels" / "final" / "patient.nii.gz").write_bytes(b"x")
+        for folder in ("labels", "sarcopenia"):
+            (studies / folder).mkdir()
+            (studies / folder / "patient.dcm").write_bytes(bytes(128) + b"DICM")
+        assert not demo_case.has_cases(studies)
+
+    def test_the_server_agrees_on_what_an_image_file_is(self):
+        assert set(demo_case.IMAGE_SUFFIXES) == set(IMAGE_SUFFIXES)
+
+    def test_the_server_keeps_its_labels_where_none_is_taken_for_a_case(self, studies):
+        (studies / OWN_FOLDER).mkdir()
+        (studies / OWN_FOLDER / "converted").write_bytes(bytes(128) + b"DICM")
         assert not demo_case.has_cases(studies)
 
 
