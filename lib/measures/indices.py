@@ -67,6 +67,10 @@ def judge(composition: Composition, facts: PatientFacts) -> Judgement:
         hold(Quantity.SMA_L3, muscle.muscle.in_range)
         assert muscle.muscle.in_range_attenuation.mean_hu is not None
         hold(Quantity.MUSCLE_ATTENUATION_L3, muscle.muscle.in_range_attenuation.mean_hu)
+        if facts.contrast:
+            warnings.append(
+                "Contrast raises the attenuation of muscle; most cut-offs for it come from CT without contrast."
+            )
     visceral = composition.regions.get("visceral_fat")
     if visceral and visceral.area_cm2 is not None:
         hold(Quantity.VISCERAL_FAT_AREA, visceral.area_cm2)

@@ -66,3 +66,9 @@ class TestCalls:
     def test_visceral_fat_is_measured_at_l3_where_jasso_measured_at_the_umbilicus(self):
         judgement = judge(composition(L3_TISSUE, hu=-100), PatientFacts(sex="F"))
         assert "umbilicus" in next(n.reason for n in judgement.no_calls if n.cutoff == "jasso_2002_visceral_fat")
+
+
+def test_contrast_is_a_warning_beside_the_attenuation():
+    known = PatientFacts(sex="F", contrast=True)
+    assert any("Contrast" in warning for warning in judge(composition(), known).warnings)
+    assert not any("Contrast" in warning for warning in judge(composition(), PatientFacts(sex="F")).warnings)
