@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 from monailabel.interfaces.datastore import Datastore
-from sqlalchemy import Connection, Row, and_, distinct, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, or_, select, update
 
 from lib.anatomy.schemas import SCHEMAS, STORED_SCHEMAS, task_of
 from lib.images import PatientFacts, read_ct
@@ -41,7 +41,7 @@ from lib.stores.files import (
 )
 from lib.stores.folder import OWN_FOLDER, FoundImage, Listing, StudiesFolder
 from lib.stores.geometry import Grid, read_grid
-from lib.stores.history import History, NewRevision, label_file
+from lib.stores.history import History, NewRevision, label_file, labelled_mark
 from lib.stores.index import (
     CASES,
     CURRENT,
@@ -429,45 +429,43 @@ class CaseStore(Datastore):
     def status(self) -> dict[str, Any]:
         """How many images there are, and how many have labels: in all, by tag, and by task."""
         self._look_at_folder()
-        of_present = CURRENT.join(CASES, and_(CASES.c.id == CURRENT.c.case_id, CASES.c.state == PRESENT))
-        final = and_(CURRENT.c.tag == FINAL, CURRENT.c.task != UNINTERPRETED)
+        query = select(CASES.c.labels, func.count()).where(CASES.c.state == PRESENT).group_by(CASES.c.labels)
         with self._index.reading() as connection:
-            total = connection.execute(select(func.count()).where(CASES.c.state == PRESENT)).scalar_one()
-            count_cases = func.count(distinct(CURRENT.c.case_id))
-            completed = connection.execute(select(count_cases).select_from(of_present).where(final)).scalar_one()
-            tags = connection.execute(
-                select(CURRENT.c.tag, count_cases).select_from(of_present).group_by(CURRENT.c.tag)
-            )
-            tasks = connection.execute(
-                select(CURRENT.c.task, func.count()).select_from(of_present).where(final).group_by(CURRENT.c.task)
-            )
-            return {
-                "total": total,
-                "completed": completed,
-                "label_tags": {row[0]: row[1] for row in tags},
-                "tasks": dict.fromkeys(STORED_SCHEMAS, 0) | {row[0]: row[1] for row in tasks},
-            }
+            counts = [(set(json.loads(row[0])), row[1]) for row in connection.execute(query)]
+        marks = {task: labelled_mark(task) for task in STORED_SCHEMAS}
+        tags = sorted(set().union(*(labels for labels, _ in counts)) - set(marks.values()))
+        return {
+            "total": sum(n for _, n in counts),
+            "completed": sum(n for labels, n in counts if labels.intersection(marks.values())),
+            "label_tags": {tag: sum(n for labels, n in counts if tag in labels) for tag in tags},
+            "tasks": {task: sum(n for labels, n in counts if mark in labels) for task, mark in marks.items()},
+        }
 
     def json(self) -> dict[str, Any]:
         """Everything, in the shape of MONAI Label's own store, which 3D Slicer reads."""
         self._look_at_folder()
         with self._index.reading() as connection:
-            cases = connection.execute(select(CASES).where(CASES.c.state == PRESENT).order_by(CASES.c.id))
+            cases = connection.execute(
+                select(CASES.c.id, CASES.c.file, CASES.c.suffix, CASES.c.added, CASES.c.info, CASES.c.facts)
+                .where(CASES.c.state == PRESENT)
+                .order_by(CASES.c.id)
+            )
             objects: dict[str, Any] = {
                 case.id: {"image": {"ext": case.suffix or ".nii.gz", "info": _image_info(case)}, "labels": {}}
                 for case in cases
             }
             current = connection.execute(
-                select(REVISIONS)
+                select(*_SHORT_LABEL_COLUMNS)
                 .join(CURRENT, CURRENT.c.revision_id == REVISIONS.c.id)
-                .order_by(REVISIONS.c.task != UNINTERPRETED, REVISIONS.c.created, REVISIONS.c.id)
+                .order_by(REVISIONS.c.task == UNINTERPRETED, REVISIONS.c.created.desc(), REVISIONS.c.id.desc())
             )
             for row in current:
                 if row.case_id in objects:
-                    revision = self._history.revision(row)
-                    label = {"ext": image_suffix(revision.path.name), "info": _label_info(revision)}
-                    tags = (row.tag, row.task) if row.tag == FINAL else (row.tag,)
-                    objects[row.case_id]["labels"].update(dict.fromkeys(tags, label))
+                    labels = objects[row.case_id]["labels"]
+                    label = _short_label(row)
+                    labels.setdefault(row.tag, label)
+                    if row.tag == FINAL:
+                        labels[row.task] = label
             return {
                 "name": get_setting(connection, "name", self._studies.name),
                 "description": get_setting(connection, "description"),
@@ -496,9 +494,11 @@ class CaseStore(Datastore):
         skipped = set(exclude)
         start = random.random() if order == "random" else None
         with self._index.reading() as connection:
-            for case in _open_cases(connection, _stored_tasks(task), start=start):
-                if case.id not in skipped and (self._studies / case.file).exists():
-                    return str(case.id)
+            for image_id in _open_cases(connection, _stored_tasks(task), start=start):
+                if image_id not in skipped:
+                    file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
+                    if (self._studies / file).exists():
+                        return image_id
         return None
 
     def save_score(
@@ -649,7 +649,7 @@ class CaseStore(Datastore):
             _note(connection, "store_taken_over", {"labels": len(old.labels), "warnings": old.warnings})
 
     def _take_over_label(self, old: OldLabel, *, stat_: tuple[int, int]) -> None:
-        tag = f"old-{old.tag}" if old.tag in SCHEMAS or "@" in old.tag else old.tag
+        tag = f"old-{old.tag}" if not _may_be_saved_under(old.tag) else old.tag
         created = old.info.get("ts")
         seconds = float(created) if isinstance(created, int | float) else stat_[1] / 1e9
         facts = {"image_id": old.image_id, "tag": tag, "created": seconds, **_origin(old.info)}
@@ -836,6 +836,29 @@ def _label_info(revision: Revision) -> dict[str, Any]:
     return known
 
 
+_SHORT_LABEL_COLUMNS = [
+    REVISIONS.c[name]
+    for name in ("case_id", "task", "number", "tag", "author", "client_id", "model", "created", "file", "partial")
+]
+
+
+def _short_label(row: Row) -> dict[str, Any]:
+    """A label in the listing of the whole store, which Slicer downloads at every next sample."""
+    info = {
+        "ts": int(row.created),
+        "name": row.file.rpartition("/")[2],
+        "task": row.task,
+        "revision": row.number,
+        "author": row.author,
+        "client_id": row.client_id,
+        "model": row.model,
+        "partial": row.partial,
+    }
+    if row.task != UNINTERPRETED:
+        info["params"] = {"label_names": STORED_SCHEMAS[row.task].ids}
+    return {"ext": row.file[row.file.index(".") :], "info": info}
+
+
 def _image_info(case: Row) -> dict[str, Any]:
     info = {**(json.loads(case.facts) if case.facts != "{}" else {})}
     if case.info != "{}":
@@ -855,23 +878,20 @@ def _case_row(image_id: str, *, state: str, image: FoundImage | None = None) -> 
         "added": time.time(),
         "info": "{}",
         "facts": "{}",
+        "labels": "[]",
     }
 
 
-def _open_cases(connection: Connection, tasks: tuple[str, ...], *, start: float | None) -> Iterator[Row]:
+def _open_cases(connection: Connection, tasks: tuple[str, ...], *, start: float | None) -> Iterator[str]:
     """Cases without a final label of one of the tasks, by id or from a random place on."""
-    labelled = [
-        exists().where(CURRENT.c.tag == FINAL, CURRENT.c.task == task, CURRENT.c.case_id == CASES.c.id)
-        for task in tasks
-    ]
-    query = select(CASES.c.id, CASES.c.file).where(CASES.c.state == PRESENT, CASES.c.fault.is_(None))
-    query = query.where(or_(*(~label for label in labelled)))
+    lacks_one = or_(*(CASES.c.labels.not_like(f'%"{labelled_mark(task)}"%') for task in tasks))
+    query = select(CASES.c.id).where(CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_one)
     if start is None:
-        yield from connection.execute(query.order_by(CASES.c.id))
+        yield from connection.execute(query.order_by(CASES.c.id)).scalars()
         return
     by_chance = query.order_by(CASES.c.shuffle)
-    yield from connection.execute(by_chance.where(CASES.c.shuffle >= start))
-    yield from connection.execute(by_chance.where(CASES.c.shuffle < start))
+    yield from connection.execute(by_chance.where(CASES.c.shuffle >= start)).scalars()
+    yield from connection.execute(by_chance.where(CASES.c.shuffle < start)).scalars()
 
 
 def _notes_on(listing: Listing) -> list[tuple[str, dict[str, Any]]]:
@@ -894,9 +914,13 @@ def _tag(value: object) -> str:
 
 def _new_tag(value: object) -> str:
     tag = _tag(value)
-    if tag in SCHEMAS or tag == UNINTERPRETED or "@" in tag:
+    if not _may_be_saved_under(tag):
         raise Refusal(f"The tag {tag} names a stored label and cannot be saved under; use {FINAL}.")
     return tag
+
+
+def _may_be_saved_under(tag: str) -> bool:
+    return tag not in SCHEMAS and tag != UNINTERPRETED and not set(tag) & set("@:")
 
 
 def _stored_tasks(task: str) -> tuple[str, ...]:

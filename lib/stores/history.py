@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.stores.files import make_folder, place, stage, sync_folder
 from lib.stores.geometry import Grid
-from lib.stores.index import CURRENT, REVISIONS, StoreIndex
+from lib.stores.index import CASES, CURRENT, REVISIONS, StoreIndex
 from lib.stores.names import folder_name
 from lib.stores.plain import to_json
 from lib.stores.records import FINAL, UNINTERPRETED, Revision
@@ -198,6 +198,11 @@ class History:
             connection.execute(delete(CURRENT).where(*(CURRENT.c[name] == value for name, value in key.items())))
         else:
             connection.execute(self._index.upsert(CURRENT, {**key, "revision_id": newest}))
+        current = connection.execute(select(CURRENT.c.tag, CURRENT.c.task).where(CURRENT.c.case_id == image_id)).all()
+        labels = {row.tag for row in current} | {
+            labelled_mark(row.task) for row in current if row.tag == FINAL and row.task != UNINTERPRETED
+        }
+        connection.execute(update(CASES).where(CASES.c.id == image_id).values(labels=to_json(sorted(labels))))
 
     def _renew_sidecar(self, connection: Connection, row: Row) -> None:
         now = connection.execute(select(REVISIONS).where(REVISIONS.c.id == row.id)).mappings().one()
@@ -205,6 +210,11 @@ class History:
         sidecar = _sidecar_of(self._labels / row.file)
         stage(_sidecar_text(facts), scratch=self._scratch).replace(sidecar)
         sync_folder(sidecar.parent)
+
+
+def labelled_mark(task: str) -> str:
+    """What stands among the tags of a case that has a final label of a task."""
+    return f"{FINAL}:{task}"
 
 
 def label_file(array: npt.NDArray[np.uint8], grid: Grid) -> bytes:

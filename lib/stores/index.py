@@ -52,10 +52,13 @@ CASES = Table(
     Column("info", Text, nullable=False),
     Column("facts", Text, nullable=False),  # what DICOM said of patient and series
     Column("converted", String),  # signature of the DICOM folder that was converted
+    Column("labels", Text, nullable=False),  # current tags, and "final:TASK" for each labelled task, as a JSON list
     Column("fault", Text),  # why the image cannot be read
     Column("fault_signature", String),  # of the file that could not be read
-    Index("cases_by_shuffle", "state", "shuffle"),
-    Index("cases_by_state", "state", "id"),
+    # These hold all that choosing a case and counting labels need, so that neither touches the table.
+    Index("cases_in_order", "state", "id", "labels", "fault"),
+    Index("cases_by_chance", "state", "shuffle", "labels", "fault"),
+    Index("cases_by_labels", "state", "labels"),
     Index("faulty_cases", "id", sqlite_where=text("fault IS NOT NULL"), postgresql_where=text("fault IS NOT NULL")),
 )
 
