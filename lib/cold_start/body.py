@@ -18,7 +18,8 @@ from lib.anatomy.hounsfield import BONE, FAT, MUSCLE
 from lib.anatomy.schemas import BODY_COMPOSITION
 from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, spinal_canal
 from lib.cold_start.body_cavity import Trunk, find_cavity
-from lib.cold_start.body_grid import Grid, Mask, dilated, opened
+from lib.cold_start.body_grid import Grid, Mask, closed, dilated, midpoint, opened
+from lib.cold_start.body_psoas import find_psoas
 from lib.cold_start.outline import body_mask, without_arms
 from lib.images import CTImage
 from lib.refusals import Refusal
@@ -58,6 +59,7 @@ class _Regions:
     nerve: Mask
     cavity: Mask
     chest: Mask
+    bowel: Mask
     genitals: Mask
 
 
@@ -90,7 +92,7 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     trunk_body = np.stack([without_arms(body[:, :, k], plane) for k in range(body.shape[2])], axis=2)
 
     bright = bright_bone(hu, body, spacing)
-    canal = spinal_canal(hu, bright, _midline(trunk_body, spacing), spacing)
+    canal = spinal_canal(hu, trunk_body, bright, spacing)
     skull = inside_skull(hu, bright, spacing)
     bone = filled_bone(bright, canal, skull, spacing)
 
@@ -99,6 +101,8 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     trunk = Trunk(hu=hu, body=trunk_body, bone=bone, slices=slices, spacing=spacing)
     cavity, unseen = find_cavity(trunk)
     cavity &= ~bone & ~canal
+    cavity &= ~find_psoas(hu, cavity, bone, canal, spacing)
+    bowel = closed(cavity & (hu < -220) & ~dilated(lungs, 6.0, spacing), 10.0, spacing) & cavity
     warnings = []
     if not slices.any():
         warnings.append("No trunk is in view: all soft tissue but the nervous system counts as muscle.")
@@ -108,20 +112,10 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
         nerve=canal | skull,
         cavity=cavity,
         chest=_chest(lungs, cavity),
+        bowel=bowel,
         genitals=_before_pubis(trunk_body, bone, slices, spacing),
     )
     return regions, min(1.0, unseen), tuple(warnings)
-
-
-def _midline(body: Mask, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Middle (mm) of the body's extent from left to right in every slice, NaN where there is none."""
-    x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
-    middle = np.full(body.shape[2], np.nan)
-    for k in range(body.shape[2]):
-        across = body[:, :, k].any(axis=1)
-        if across.any():
-            middle[k] = 0.5 * (x[across].min() + x[across].max())
-    return middle
 
 
 def _lungs(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> Mask:
@@ -180,15 +174,15 @@ def _before_pubis(body: Mask, bone: Mask, slices: NDArray[np.bool_], spacing: ND
     place = np.zeros_like(body)
     x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
     y = (np.arange(body.shape[1]) + 0.5) * spacing[1]
-    middle = _midline(body, spacing)
     for k in np.flatnonzero(slices):
-        band = np.abs(x - middle[k]) < 25
+        aside = np.abs(x - midpoint(body[:, :, k].any(axis=1), x))
+        band = aside < 25
         rows = body[band, :, k].any(axis=0)
         pubis = bone[band, :, k].any(axis=0) & (y > 0.5 * (y[rows].min() + y[rows].max())) if rows.any() else rows
         behind = bone[band, :, k].any(axis=0) & ~pubis
         # A sternum also lies in front; only in the pelvis the bone behind is as thin as a coccyx or missing.
         if pubis.any() and behind.sum() * spacing[1] < 20:
-            place[np.ix_(np.abs(x - middle[k]) < 45, y > y[pubis].max() + 12, [k])] = True
+            place[np.ix_(aside < 45, y > y[pubis].max() + 12, [k])] = True
     return place
 
 
@@ -201,6 +195,7 @@ def _label_slice(hu: NDArray, body: Mask, grid: Grid, regions: _Regions, k: int)
     nerve = grid.fine_slice(regions.nerve, k) > 0.5
     cavity = grid.fine_slice(regions.cavity, k) > 0.5
     chest = grid.fine_slice(regions.chest, k) > 0.5
+    bowel = grid.fine_slice(regions.bowel, k) > 0.5
     genitals = grid.fine_slice(regions.genitals, k) > 0.5
     bone = _bone_slice(hu, grid, regions, k) & ~nerve & body
 
@@ -222,7 +217,7 @@ def _label_slice(hu: NDArray, body: Mask, grid: Grid, regions: _Regions, k: int)
     label[muscle] = _ID["muscle"]
     label[cavity & ~chest] = _ID["internal_organs_and_vessels"]
     label[cavity & chest & soft] = _ID["internal_organs_and_vessels"]
-    label[cavity & fat & ~chest] = _ID["abdominal_visceral_fat"]
+    label[cavity & fat & ~chest & ~bowel] = _ID["abdominal_visceral_fat"]
     label[cavity & fat & chest] = _ID["subcutaneous_fat"]
     label[body & ~under_skin & (hu < BONE.low)] = _ID["skin"]
     label[bone] = _ID["bone"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lib.cold_start.body_grid import Mask, by_slice, closed, dilated
+from lib.cold_start.body_grid import Mask, by_slice, closed, dilated, midpoint
 
 CORTEX_HU = 250.0
 TRABECULAR_HU = 160.0
@@ -63,26 +65,27 @@ def inside_skull(hu: NDArray[np.float32], bone: Mask, spacing: NDArray[np.float6
     return skull
 
 
-def spinal_canal(hu: NDArray[np.float32], bone: Mask, midline: NDArray[np.float64], spacing: NDArray[np.float64]) -> Mask:
+def spinal_canal(hu: NDArray[np.float32], body: Mask, bone: Mask, spacing: NDArray[np.float64]) -> Mask:
     """The spinal canal: a tube near the midline with bone on nearly every side and a vertebral body in front.
 
     Args:
         hu: coarse CT, RAS order.
+        body: the trunk without arms.
         bone: :func:`bright_bone`.
-        midline: position (mm) of the body's midline in every slice; NaN where there is no body.
         spacing: coarse voxel size (mm).
     """
     score = _enclosure(bone, spacing)
     x = (np.arange(bone.shape[0]) + 0.5) * spacing[0]
-    far = np.abs(x[:, None] - np.nan_to_num(midline, nan=-1e4)[None, :]) > 35
+    y = (np.arange(bone.shape[1]) + 0.5) * spacing[1]
+    for k in range(bone.shape[2]):
+        score[np.abs(x - midpoint(body[:, :, k].any(axis=1), x)) > 35, :, k] = 0
+        score[:, y > midpoint(body[:, :, k].any(axis=0), y) + 10, k] = 0
     front = _bone_in_front_cm2(bone, spacing)
-    score[np.broadcast_to(far[:, None, :], score.shape)] = 0
     score[(front < 3) | bone | (hu < -60) | (hu > 150)] = 0
     sigma = [3 / spacing[0], 3 / spacing[1], 7 / spacing[2]]
     smooth = ndimage.gaussian_filter(score, sigma)
     path = _best_path(smooth)
     canal = np.zeros(bone.shape, bool)
-    y = (np.arange(bone.shape[1]) + 0.5) * spacing[1]
     for k, (i, j) in enumerate(path):
         if smooth[i, j, k] < 0.42:
             continue
@@ -91,7 +94,19 @@ def spinal_canal(hu: NDArray[np.float32], bone: Mask, midline: NDArray[np.float6
         pieces, _ = ndimage.label(part)
         if pieces[i, j]:
             canal[:, :, k] = pieces == pieces[i, j]
-    return canal
+    return _bridged(canal, bone, spacing)
+
+
+def _bridged(canal: Mask, bone: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """The canal through slices in which ligament and disc leave its ring open: what the slices above and below share."""
+    seen = np.flatnonzero(canal.any(axis=(0, 1)))
+    whole = canal.copy()
+    for low, high in pairwise(seen):
+        if high - low > 1 and (high - low) * spacing[2] < 45:
+            both = canal[:, :, low] & canal[:, :, high]
+            between = both if both.any() else canal[:, :, low]
+            whole[:, :, low + 1 : high] = between[:, :, np.newaxis] & ~bone[:, :, low + 1 : high]
+    return whole
 
 
 def _enclosure(bone: Mask, spacing: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -140,7 +155,10 @@ def _best_path(score: NDArray[np.float32]) -> list[tuple[int, int]]:
 def filled_bone(bone: Mask, canal: Mask, skull: Mask, spacing: NDArray[np.float64]) -> Mask:
     """Bone with its marrow: small regions that cortex encloses belong to it, canal and skull do not."""
     bone = bone | _column(bone, canal, spacing)
-    holes = _holes(bone, spacing, gap_mm=4) & ~dilated(canal, 1.0, spacing) & ~skull
+    not_marrow = dilated(canal, 1.0, spacing) | skull
+    # Between two plates of cortex, as in the wing of the ilium, bone is near in nearly every direction.
+    bone = bone | (closed(bone, 10.0, spacing) & (_enclosure(bone, spacing) > 0.8) & ~not_marrow)
+    holes = _holes(bone, spacing, gap_mm=4) & ~not_marrow
     pieces = cc3d.connected_components(_sliced_apart(holes), connectivity=6)
     area_cm2 = float(spacing[0] * spacing[1]) / 100
     size = np.bincount(pieces.ravel()) * area_cm2

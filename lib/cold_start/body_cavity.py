@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from lib.anatomy.hounsfield import FAT
-from lib.cold_start.body_grid import Mask, closed, eroded
+from lib.cold_start.body_grid import Mask, dilated, eroded
 
 RAYS = 180
 STEP_MM = 2.0
@@ -57,8 +58,7 @@ def musculoskeletal_hull(trunk: Trunk, points: NDArray[np.float64]) -> Mask:
     for row, k in enumerate(used):
         ray, distance = polar[row]
         np.maximum.at(outer[row], np.rint(ray[core[:, :, k]]).astype(int) % RAYS, distance[core[:, :, k]])
-    outer = ndimage.median_filter(outer, (1, 5), mode="wrap")
-    bridged = ndimage.grey_closing(outer, (1, 21), mode="wrap")
+    bridged = ndimage.grey_closing(outer, (1, 31), mode="wrap")
     ahead = np.abs(rays - RAYS / 4) < RAYS / 5
     outer[:, ahead] = bridged[:, ahead]
     for row, k in enumerate(used):
@@ -68,16 +68,13 @@ def musculoskeletal_hull(trunk: Trunk, points: NDArray[np.float64]) -> Mask:
 
 
 def _core(trunk: Trunk) -> Mask:
-    """Soft tissue, gas and bone under the skin in pieces of at least 1.5 cm² per slice."""
+    """Soft tissue, gas and bone under the skin, without the small vessels and strands of subcutaneous fat."""
     inside = ((trunk.hu > FAT.high) | (trunk.hu < FAT.low) | trunk.bone) & _below_skin(trunk.body, trunk.spacing)
-    core = np.zeros_like(inside)
-    area_cm2 = float(trunk.spacing[0] * trunk.spacing[1]) / 100
-    for k in range(core.shape[2]):
-        pieces, _ = ndimage.label(inside[:, :, k])
-        keep = np.bincount(pieces.ravel()) * area_cm2 >= 1.5
-        keep[0] = False
-        core[:, :, k] = keep[pieces]
-    return core
+    pieces = cc3d.connected_components(inside, connectivity=6)
+    depth_cm = min(2.0, inside.shape[2] * float(trunk.spacing[2]) / 10)
+    keep = np.bincount(pieces.ravel()) * float(np.prod(trunk.spacing)) / 1000 >= 1.5 * depth_cm
+    keep[0] = False
+    return keep[pieces]  # type: ignore[no-any-return]
 
 
 def _below_skin(body: Mask, spacing: NDArray[np.float64]) -> Mask:
@@ -98,7 +95,8 @@ def _at_rays(radius: NDArray[np.float64], ray: NDArray[np.float64]) -> NDArray[n
 
 
 def centres(trunk: Trunk) -> NDArray[np.float64]:
-    """A point (mm) inside the cavity for every slice: midway between the bone behind and the wall or bone in front."""
+    """A point (mm) inside the cavity for every slice: midway along the longest way in the
+    midline from bone or wall behind to bone or wall in front."""
     core = _core(trunk)
     points = np.full((core.shape[2], 2), np.nan)
     x = (np.arange(core.shape[0]) + 0.5) * trunk.spacing[0]
@@ -110,12 +108,10 @@ def centres(trunk: Trunk) -> NDArray[np.float64]:
         rows = core[band, :, k].any(axis=0)
         if not rows.any():
             continue
-        back, front = y[rows].min(), y[rows].max()
         bone = trunk.bone[band, :, k].sum(axis=0) * trunk.spacing[0] > 6
-        half = 0.5 * (back + front)
-        behind, ahead = y[bone & (y < half)], y[bone & (y > half)]
-        back = behind.max() if behind.size else back + 0.25 * (front - back)
-        front = ahead.min() if ahead.size else front
+        ends = np.concatenate([[y[rows].min()], y[bone], [y[rows].max()]])
+        widest = int(np.argmax(np.diff(ends)))
+        back, front = ends[widest], ends[widest + 1]
         points[k] = middle, 0.5 * (back + front)
     return smoothed_over_slices(points, float(trunk.spacing[2]), 12.0)
 
@@ -152,16 +148,19 @@ def find_cavity(trunk: Trunk) -> tuple[Mask, float]:
     return cavity & hull, unseen
 
 
-def _ray_costs(trunk: Trunk, hull: Mask, points: NDArray[np.float64], used: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _ray_costs(
+    trunk: Trunk, hull: Mask, points: NDArray[np.float64], used: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cost of ending the cavity at every sample of every ray, and the edges seen, (slices, rays, samples)."""
     angle = np.arange(RAYS) * 2 * np.pi / RAYS
     r = np.arange(0, LONGEST_MM, STEP_MM)
     si, sj = trunk.spacing[:2]
 
-    ribs, stout = _slender_and_stout(trunk.bone, trunk.spacing)
-    cage = closed(ribs, 16.0, trunk.spacing) if ribs.any() else ribs
+    ribs, stout = _slender_and_stout(trunk, points)
+    cage = _cage(ribs, trunk.spacing)
     in_plane = [float(si), float(sj)]
-    prior = _muscle_prior(trunk, hull, stout, points, used, in_plane)
+    depth = _depth(hull, in_plane)
+    prior = _muscle_prior(trunk, depth, stout, points, used, in_plane)
 
     cost = np.empty((used.size, RAYS, r.size), np.float32)
     edges = np.empty_like(cost)
@@ -179,42 +178,60 @@ def _ray_costs(trunk: Trunk, hull: Mask, points: NDArray[np.float64], used: NDAr
         gas = hu < FAT.low
         fat = (hu <= FAT.high) & ~gas
 
+        hard |= np.abs(r[None, :] * np.cos(angle)[:, None]) > _outlet_half_width(trunk, stout[:, :, k], points[k])
         beyond = np.logical_or.accumulate(hard, axis=1) | ~np.logical_and.accumulate(inside, axis=1)
         behind_rib = ndimage.maximum_filter1d(sample(cage), 11, axis=1, origin=-5) > 0.5
         soft = sample(prior)
         soft = np.where(behind_rib, np.maximum(soft, 0.6), soft)
-        wall_minus_cavity = np.where(gas, 4.0, np.where(fat, 1.0, soft))
+        # Fat just under the outer surface is rather what lies between the muscles of the wall.
+        fatty = np.clip((sample(depth) - 8) / 6, -0.3, 1)
+        wall_minus_cavity = np.where(gas, 4.0, np.where(fat, fatty, soft))
         wall_minus_cavity[beyond] = 0
 
         step = np.clip((np.roll(hu, -1, axis=1) - np.roll(hu, 1, axis=1)) / 80.0, 0, 1)
         from_fat = np.roll(fat | gas, 1, axis=1) | np.roll(fat | gas, 2, axis=1)
         edges[row] = np.where(from_fat | hard, step, 0.0)
         from_outside = np.cumsum(wall_minus_cavity[:, ::-1], axis=1)[:, ::-1]
-        cost[row] = from_outside - 2.5 * edges[row]
+        cost[row] = from_outside - 4.0 * edges[row]
         passed = np.concatenate([np.zeros((RAYS, 1), bool), beyond[:, :-1]], axis=1)
         cost[row][passed] = _NEVER
     return cost, edges
 
 
+def _outlet_half_width(trunk: Trunk, stout: Mask, centre: NDArray[np.float64]) -> float:
+    """How far (mm) the cavity reaches to the side in a slice with the pubic symphysis: no farther than the ischium."""
+    x = np.abs((np.arange(stout.shape[0]) + 0.5) * trunk.spacing[0] - centre[0])
+    y = (np.arange(stout.shape[1]) + 0.5) * trunk.spacing[1]
+    symphysis = stout[np.ix_(x < 18, y > centre[1])].any()
+    ischium = stout[:, y < centre[1]].any(axis=1) & (x > 25)
+    return float(x[ischium].min()) if symphysis and ischium.any() else LONGEST_MM
+
+
+def _depth(hull: Mask, in_plane: list[float]) -> NDArray[np.float32]:
+    """In-plane distance (mm) from the outer surface of the muscles."""
+    depth = np.zeros(hull.shape, np.float32)
+    for k in np.flatnonzero(hull.any(axis=(0, 1))):
+        depth[:, :, k] = ndimage.distance_transform_edt(np.pad(hull[:, :, k], 1), sampling=in_plane)[1:-1, 1:-1]
+    return depth
+
+
 def _muscle_prior(
     trunk: Trunk,
-    hull: Mask,
+    depth: NDArray[np.float32],
     stout: Mask,
     points: NDArray[np.float64],
     used: NDArray[np.intp],
     in_plane: list[float],
 ) -> NDArray[np.float32]:
     """For soft tissue, -1 where its place says muscle, +1 where it says organ."""
-    prior = np.ones(hull.shape, np.float32)
-    x = (np.arange(hull.shape[0]) + 0.5) * trunk.spacing[0]
-    y = (np.arange(hull.shape[1]) + 0.5) * trunk.spacing[1]
+    prior = np.clip((depth - 15) / 7, -1, 1)
+    x = (np.arange(depth.shape[0]) + 0.5) * trunk.spacing[0]
+    y = (np.arange(depth.shape[1]) + 0.5) * trunk.spacing[1]
     for k in used:
-        depth = ndimage.distance_transform_edt(np.pad(hull[:, :, k], 1), sampling=in_plane)[1:-1, 1:-1]
-        prior[:, :, k] = np.clip((depth - 15) / 7, -1, 1)
         if not stout[:, :, k].any():
             continue
         beside = ndimage.distance_transform_edt(~stout[:, :, k], sampling=in_plane)
-        near_bone = np.clip((beside - 16) / 8, -1, 1)
+        near_bone = np.clip((beside - 20) / 8, -1, 1)
         band = np.abs(x - points[k, 0]) < 22
         bone_rows = y[stout[band, :, k].any(axis=0) & (y < points[k, 1])]
         if bone_rows.size:
@@ -223,17 +240,32 @@ def _muscle_prior(
     return prior
 
 
-def _slender_and_stout(bone: Mask, spacing: NDArray[np.float64]) -> tuple[Mask, Mask]:
-    """Bone in sections as small as a rib's, and the rest: spine, pelvis, femur, sternum."""
-    ribs = np.zeros_like(bone)
-    area_cm2 = float(spacing[0] * spacing[1]) / 100
-    for k in range(bone.shape[2]):
-        pieces, _ = ndimage.label(bone[:, :, k], np.ones((3, 3)))
-        size = np.bincount(pieces.ravel()) * area_cm2
-        small = size < 5
-        small[0] = False
-        ribs[:, :, k] = small[pieces]
-    return ribs, bone & ~ribs
+def _slender_and_stout(trunk: Trunk, points: NDArray[np.float64]) -> tuple[Mask, Mask]:
+    """Ribs, and the rest of the bone: spine, pelvis, femur, sternum.
+
+    Once the spine is cut away every rib is a small piece of its own.
+    """
+    x = (np.arange(trunk.bone.shape[0]) + 0.5) * trunk.spacing[0]
+    aside = np.abs(x[:, None] - np.nan_to_num(points[:, 0])[None, :]) > 40
+    lateral = trunk.bone & aside[:, None, :]
+    pieces = cc3d.connected_components(lateral, connectivity=26)
+    area_cm2 = float(np.prod(trunk.spacing[:2])) / 100
+    volume_cm3 = float(np.prod(trunk.spacing)) / 1000
+    slender = np.zeros(int(pieces.max()) + 1, bool)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        largest_section = piece.sum(axis=(0, 1)).max() * area_cm2
+        slender[number] = piece.sum() * volume_cm3 < 40 and largest_section < 8
+    ribs = slender[pieces]
+    return ribs, trunk.bone & ~ribs
+
+
+def _cage(ribs: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Ribs with the spaces between each and the one below it."""
+    gap = max(1, round(18 / float(spacing[2])))
+    thick = np.pad(dilated(ribs, 4.0, spacing), ((0, 0), (0, 0), (gap, gap)))
+    joined = ndimage.binary_closing(thick, np.ones((1, 1, 2 * gap + 1)))[:, :, gap:-gap]
+    return eroded(joined, 4.0, spacing) | ribs
 
 
 def _surface(cost: NDArray[np.float32], slice_mm: float) -> NDArray[np.float64]:

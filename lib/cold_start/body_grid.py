@@ -111,3 +111,9 @@ def opened(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
 def by_slice(operation, mask: Mask, *args) -> Mask:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Apply a two-dimensional operation to every axial slice."""
     return np.stack([operation(mask[:, :, k], *args) for k in range(mask.shape[2])], axis=2)
+
+
+def midpoint(occupied: Mask, positions: NDArray[np.float64]) -> float:
+    """The middle between the first and the last occupied position along an axis; 0 where there is none."""
+    found = positions[occupied]
+    return 0.5 * float(found[0] + found[-1]) if found.size else 0.0
