@@ -1,0 +1,19 @@
+"""Names and order of the vertebral levels from the thorax to the sacrum."""
+
+from __future__ import annotations
+
+THORACIC = tuple(f"T{i}" for i in range(1, 13))
+LUMBAR = ("L1", "L2", "L3", "L4", "L5")
+SACRAL = ("S1",)
+
+HEAD_TO_FOOT = THORACIC + LUMBAR + SACRAL
+FOOT_TO_HEAD = HEAD_TO_FOOT[::-1]
+
+
+def levels_below(upper: str, lower: str) -> int:
+    """How many levels ``lower`` lies below ``upper``; negative where it lies above.
+
+    Raises:
+        ValueError: a name is no vertebral level.
+    """
+    return HEAD_TO_FOOT.index(lower) - HEAD_TO_FOOT.index(upper)
