@@ -844,9 +844,10 @@ _SHORT_LABEL_COLUMNS = [
 
 def _short_label(row: Row) -> dict[str, Any]:
     """A label in the listing of the whole store, which Slicer downloads at every next sample."""
+    name = row.file.rpartition("/")[2]
     info = {
         "ts": int(row.created),
-        "name": row.file.rpartition("/")[2],
+        "name": name,
         "task": row.task,
         "revision": row.number,
         "author": row.author,
@@ -856,7 +857,7 @@ def _short_label(row: Row) -> dict[str, Any]:
     }
     if row.task != UNINTERPRETED:
         info["params"] = {"label_names": STORED_SCHEMAS[row.task].ids}
-    return {"ext": row.file[row.file.index(".") :], "info": info}
+    return {"ext": name[name.index(".") :], "info": info}
 
 
 def _image_info(case: Row) -> dict[str, Any]:
