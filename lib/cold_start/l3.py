@@ -30,6 +30,8 @@ _DENOISE_MM = 1.0
 _SOFTNESS_HU = 12.0
 _SKIN_RIM_MM = 1.5
 _GAS_HU = -300.0
+# Darker than fat with its noise: stool with bubbles too small to be seen one by one.
+_BUBBLE_HU = -145.0
 # Where quadratus lumborum and the lateral wall meet, as an angle from straight back (seen from the abdomen's middle).
 _MEETING_DEG = (36.0, 74.0)
 _MEETING_EXPECTED_DEG = 54.0
@@ -81,7 +83,7 @@ def segment_l3(image: CTImage, index: int) -> L3Segmentation:
     groups, abdomen, outside_muscles, seen = _muscle_groups(dense, denoised, spine, wall)
     fat = (denoised < MUSCLE.low) & (denoised >= FAT.low)
     rim = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] > _SKIN_RIM_MM
-    visceral = abdomen & fat & ~_around_gas(denoised, inside) & (groups == 0)
+    visceral = abdomen & fat & ~_bowel_content(denoised, inside) & (groups == 0)
     subcutaneous = outside_muscles & inside & rim & fat
     warnings, doubt = _judge(groups, wall, spine, seen, body)
 
@@ -100,7 +102,7 @@ def _muscle_groups(
     radius, ray = polar.radius_and_angle(dense.shape)
     outer = polar.at(wall.outer, ray)
     thickness = polar.at(wall.thickness, ray)
-    front = front_of_back(dense, wall, spine)
+    front = front_of_back(dense, spine)
     y = np.arange(dense.shape[1])[None, :]
     within = radius <= outer
     behind = within & (y <= front[:, None]) & ~spine.canal
@@ -155,12 +157,12 @@ def _fill_small_holes(mask: Mask, largest: int) -> Mask:
     return mask | (np.bincount(labels.ravel()) <= largest)[labels]  # type: ignore[no-any-return]
 
 
-def _around_gas(hu: Floats, inside: Mask) -> Mask:
+def _bowel_content(hu: Floats, inside: Mask) -> Mask:
     """Gas with its edge, where partial volume passes through the HU of fat, and stool, which is full of gas."""
     gas = inside & (hu < _GAS_HU)
     near = ndimage.distance_transform_edt(~gas) if gas.any() else np.full(hu.shape, np.inf)
-    envelope = ndimage.distance_transform_edt(near <= 5.0) > 3.0
-    return (near <= 2.5) | envelope  # type: ignore[no-any-return]
+    bubbles = ndimage.gaussian_filter((inside & (hu < _BUBBLE_HU)).astype(np.float32), 3.0) > 0.12
+    return (near <= 2.5) | bubbles  # type: ignore[no-any-return]
 
 
 def _judge(

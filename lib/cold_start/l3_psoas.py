@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 _REACH_MM = 38
+_NEAR_BODY_MM = 6
 _TYPICAL_RADIUS_MM = 14.0
 
 
@@ -41,16 +42,18 @@ def find_psoas(muscle: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: i
         spine: the vertebra.
         side: -1 for smaller x, +1 for larger x.
     """
+    nothing = Psoas(mask=np.zeros(muscle.shape, dtype=bool), seen=0.0)
     free = np.where(taken, 0.0, muscle)
     x, y = np.ogrid[: free.shape[0], : free.shape[1]]
     depth = np.minimum(ndimage.distance_transform_edt(free > 0.5), 12.0)
     from_body_x = (side * (x - spine.centre[0]) - spine.half_width - 11.0) / 9.0
     from_body_y = (y - spine.centre[1] + 5.0) / 10.0
-    seed = depth - 2.5 * (from_body_x**2 + from_body_y**2)
-    seed[(free <= 0.5) | (side * (x - spine.centre[0]) < 0.6 * spine.half_width)] = -np.inf
+    away = from_body_x**2 + from_body_y**2
+    seed = depth - 2.5 * away
+    seed[(free <= 0.5) | (away > 7) | (side * (x - spine.centre[0]) < 0.6 * spine.half_width)] = -np.inf
     spot = np.unravel_index(int(np.argmax(seed)), seed.shape)
-    if not np.isfinite(seed[spot]) or seed[spot] < -12:
-        return Psoas(mask=np.zeros(free.shape, dtype=bool), seen=0.0)
+    if not np.isfinite(seed[spot]):
+        return nothing
 
     polar = Polar(centre=(float(spot[0]), float(spot[1])), rays=120, reach=_REACH_MM + 8)
     rays = polar.sample(free)
@@ -63,8 +66,8 @@ def find_psoas(muscle: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: i
     ends = sum_ahead(gap, 4)[np.arange(polar.rays), first] > 2.5
     radius = float(np.median(first[ends])) if ends.sum() > 20 else _TYPICAL_RADIUS_MM
     radius = float(np.clip(radius, 6.0, 22.0))
-    away = (np.arange(_REACH_MM + 1) - radius) / radius
-    path = smooth_path(cost + 4.0 * away**2, stiffness=1.0, max_step=2, closed=True)
+    larger = (np.arange(_REACH_MM + 1) - radius) / radius
+    path = smooth_path(cost + 2.0 * larger**2, stiffness=0.6, max_step=2, closed=True)
     end = sum_ahead(gap, 4)[np.arange(polar.rays), path] > 2.0
     contour = ndimage.gaussian_filter1d(path.astype(float), 1.0, mode="wrap")
     distance, ray = polar.radius_and_angle(free.shape)
@@ -72,4 +75,6 @@ def find_psoas(muscle: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: i
     labels, count = ndimage.label(mask)
     if count > 1:
         mask = labels == labels[spot]
+    if not (mask & ndimage.binary_dilation(spine.body | spine.bone, iterations=_NEAR_BODY_MM)).any():
+        return nothing
     return Psoas(mask=mask, seen=float(end.mean()))

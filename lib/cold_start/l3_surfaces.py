@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from lib.cold_start.l3_paths import Polar, smooth_path, sum_ahead, sum_below
 from lib.cold_start.l3_spine import Spine
@@ -16,6 +17,7 @@ Mask = npt.NDArray[np.bool_]
 
 RAYS = 360
 _SKIN_MM = 3
+_GAS_HU = -300.0
 _THICKEST_WALL_MM = 40
 # Typical thickness of the lateral wall and of the rectus, where nothing in the picture tells.
 _LATERAL_WALL_MM = 15.0
@@ -52,47 +54,71 @@ def find_wall(dense: Floats, hu: Floats, inside: Mask, spine: Spine) -> Wall:
     """
     centre = (float(inside.shape[0] // 2), spine.centre[1] + 25.0)
     polar = Polar(centre=centre, rays=RAYS, reach=int(np.hypot(*inside.shape) / 2))
-    rays = polar.sample(dense)
+    rays, along = polar.sample(dense), polar.sample(hu)
     under_skin = polar.sample(ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]) > _SKIN_MM
-    outer, gaps = _outer_surface(rays, under_skin)
-    thickness, seen = _thickness(polar, rays, polar.sample(hu), outer)
+    outer, gaps = _outer_surface(polar, rays, along, under_skin)
+    thickness, seen = _thickness(polar, rays, along, outer)
     return Wall(polar=polar, outer=outer, thickness=thickness, seen=seen, gaps=gaps)
 
 
-def _outer_surface(rays: Floats, under_skin: Mask) -> tuple[Floats, float]:
+def _outer_surface(polar: Polar, rays: Floats, hu: Floats, under_skin: Mask) -> tuple[Floats, float]:
     dense = np.where(under_skin, rays, 0.0)
     count, reach = rays.shape
+    every = np.arange(count)
     limit = np.where(under_skin.any(axis=1), reach - 1 - under_skin[:, ::-1].argmax(axis=1), 0)
-    # A first guess: on every ray the outermost 6 mm of muscle; then a smooth closed curve that ignores gaps.
-    run = ndimage.uniform_filter1d(dense, 7, axis=1) > 0.8
+    base = np.minimum(_rough_outline(polar, dense), limit)
+
+    # Neither muscle nor gas lies outside the muscles; just inside them there is no fat.
+    outside = (dense + 2.0 * (under_skin & (hu < _GAS_HU)))[:, ::-1].cumsum(axis=1)[:, ::-1]
+    within = sum_below(1.0 - rays)
+    offsets = np.arange(-15, 16)
+    at = np.clip(np.round(base).astype(int)[:, None] + offsets, 0, reach - 1)
+    rows = every[:, None]
+    cost = outside[rows, at] - dense[rows, at] + within[rows, at] - within[rows, np.clip(at - 7, 0, reach - 1)]
+    cost += 0.01 * offsets**2 + np.where(at > limit[:, None], 50.0, 0.0)
+    path = smooth_path(cost, stiffness=1.5, max_step=3, closed=True)
+    outer = at[every, path]
+    missing = within[every, outer] - within[every, np.clip(outer - 5, 0, reach - 1)] > 3
+    return ndimage.gaussian_filter1d(outer + 0.5, 1.0, mode="wrap"), float(missing.mean())
+
+
+def _rough_outline(polar: Polar, dense: Floats) -> Floats:
+    """A smooth curve through the outermost muscle of every ray that bridges gaps, such as the linea alba, outwards."""
+    count, reach = dense.shape
+    run = ndimage.uniform_filter1d(dense, 5, axis=1) > 0.75
     found = run.any(axis=1)
-    guess = np.where(found, reach - 1 - run[:, ::-1].argmax(axis=1) + 3, limit).astype(float)
-    weight = found.astype(float)
-    angles = np.arange(count) * (2 * np.pi / count)
-    waves = np.hstack([np.ones((count, 1))] + [f(n * angles)[:, None] for n in range(1, 9) for f in (np.cos, np.sin)])
+    guess = np.where(found, reach - 1 - run[:, ::-1].argmax(axis=1) + 2, 0).astype(float)
+    calm = ndimage.median_filter(guess, 11, mode="wrap")
+    guess = np.where(np.abs(guess - calm) > 6, calm, guess)
+    # In front and at the sides the trunk is convex, so what lies far inside the hull is a gap with bowel behind it.
+    hull = _convex_hull_radius(polar, calm)
+    beside = np.cos(polar.angles) < 0.35
+    gap = beside & (guess < hull - 6.0)
+    guess = np.where(gap, hull, guess)
+    weight = np.where(gap, 0.4, found.astype(float))
+    waves = np.hstack(
+        [np.ones((count, 1))] + [f(n * polar.angles)[:, None] for n in range(1, 11) for f in (np.cos, np.sin)]
+    )
     base = guess
-    for _ in range(6):
+    for _ in range(4):
         root = np.sqrt(weight + 1e-3)[:, None]
         base = waves @ np.linalg.lstsq(waves * root, guess * root[:, 0], rcond=None)[0]
-        # Gaps let the guess fall to the bowel, so what lies far inside counts least.
-        off = guess - base
-        weight = found / (1 + (off / np.where(off < 0, 4.0, 8.0)) ** 2)
-    base = np.minimum(base, limit)
-    span = 18
-    offsets = np.arange(-span, span + 1)
-    at = np.clip(np.round(base).astype(int)[:, None] + offsets, 0, reach - 1)
-    outside = dense[:, ::-1].cumsum(axis=1)[:, ::-1]
-    within = sum_below(1.0 - rays)
-    rows = np.arange(count)[:, None]
-    cost = outside[rows, at] - dense[rows, at] + within[rows, at] - within[rows, np.clip(at - 7, 0, reach - 1)]
-    cost += 0.004 * offsets**2 + np.where(at > limit[:, None], 50.0, 0.0)
-    path = smooth_path(cost, stiffness=1.5, max_step=3, closed=True)
-    outer = at[np.arange(count), path].astype(float) + 0.5
-    missing = (
-        within[np.arange(count), at[np.arange(count), path]]
-        - within[np.arange(count), np.clip(at[np.arange(count), path] - 5, 0, reach - 1)]
-    ) > 3
-    return ndimage.gaussian_filter1d(outer, 1.0, mode="wrap"), float(missing.mean())
+        weight = np.where(gap, 0.4, found) / (1 + ((guess - base) / 6.0) ** 2)
+    return base
+
+
+def _convex_hull_radius(polar: Polar, radius: Floats) -> Floats:
+    """The radius, per ray, of the convex hull of the curve ``radius``."""
+    points = np.column_stack([np.sin(polar.angles), np.cos(polar.angles)]) * np.maximum(radius, 1.0)[:, None]
+    corners = np.unique(ConvexHull(points).vertices)
+    following = np.roll(corners, -1)
+    result = np.empty(polar.rays)
+    for start, end in zip(corners, following, strict=True):
+        rays = np.arange(start, end if end > start else end + polar.rays) % polar.rays
+        (ax, ay), (bx, by) = points[start], points[end]
+        sine, cosine = np.sin(polar.angles[rays]), np.cos(polar.angles[rays])
+        result[rays] = (ax * by - ay * bx) / (sine * (by - ay) - cosine * (bx - ax))
+    return result
 
 
 def _thickness(polar: Polar, rays: Floats, hu: Floats, outer: Floats) -> tuple[Floats, Floats]:
@@ -111,13 +137,15 @@ def _thickness(polar: Polar, rays: Floats, hu: Floats, outer: Floats) -> tuple[F
     cost -= np.clip(valley, 0, 8) * 0.25
     cost = cost[:, : _THICKEST_WALL_MM + 1]
 
+    front = np.abs(np.angle(np.exp(1j * (polar.angles - np.pi))))
+    typical = _RECTUS_MM + (_LATERAL_WALL_MM - _RECTUS_MM) / (1 + np.exp(-(front - 0.75) / 0.15))
     first = cost.argmin(axis=1)
     behind = sum_ahead(gap, 6)[np.arange(count), first]
     ahead = sum_below(gap)[np.arange(count), first]
     seen = np.clip((behind - 2.0) / 3.0, 0, 1) * (first >= 3) * np.exp(-0.15 * ahead)
+    # What looks thicker than a wall is rather a wall with an organ behind it.
+    seen /= 1 + (np.clip(first - typical - 9.0, 0, None) / 4.0) ** 2
 
-    front = np.abs(np.angle(np.exp(1j * (polar.angles - np.pi))))
-    typical = _RECTUS_MM + (_LATERAL_WALL_MM - _RECTUS_MM) / (1 + np.exp(-(front - 0.75) / 0.15))
     expected = _spread(first.astype(float), seen, typical, polar)
     for _ in range(2):
         off = np.abs(first - expected)
@@ -141,14 +169,13 @@ def _spread(values: Floats, weights: Floats, typical: Floats, polar: Polar) -> F
     return (top + 0.004 * typical) / (bottom + 0.004)
 
 
-def front_of_back(dense: Floats, wall: Wall, spine: Spine) -> Floats:
+def front_of_back(dense: Floats, spine: Spine) -> Floats:
     """For every column of the working grid the y up to which the muscles of the back reach forwards.
 
     Beside the vertebra that is the front of quadratus lumborum; behind it, the back of the arch.
 
     Args:
         dense: working grid, 0..1, how much a pixel is no fat and no gas; bone counts as dense.
-        wall: the abdominal wall.
         spine: the vertebra.
     """
     columns = np.arange(dense.shape[0])
@@ -161,8 +188,8 @@ def front_of_back(dense: Floats, wall: Wall, spine: Spine) -> Floats:
     heights = np.arange(low, high)
     block = dense[:, low:high]
     # Muscle left in front costs, and so does fat just behind; the kidney lies in front, so the former costs less.
-    cost = 0.5 * sum_ahead(block, 6) + sum_ahead((1 - block)[:, ::-1], 6)[:, ::-1]
-    cost += ((heights[None, :] - expected[:, None]) / 6.5) ** 2 * 0.5
+    cost = 0.8 * sum_ahead(block, 6) + sum_ahead((1 - block)[:, ::-1], 6)[:, ::-1]
+    cost += ((heights[None, :] - expected[:, None]) / 9.0) ** 2 * 0.5
     for side in (-1, 1):
         order = columns[(side * (columns - spine.centre[0]) >= edge) & (off <= 125)]
         if side < 0:
