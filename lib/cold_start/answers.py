@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lib.anatomy.schemas import L3_MUSCLE, L3_SLICE, L3_TISSUE, SARCOPENIA
+from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SARCOPENIA
 from lib.cold_start.body import segment_body
 from lib.cold_start.l3 import L3Segmentation, segment_l3
 from lib.cold_start.levels import SpineLevels, find_levels
-from lib.cold_start.vertebrae import label_vertebrae
 from lib.images import CTImage
 from lib.refusals import Refusal
 
@@ -144,3 +143,18 @@ def _muscle_and_fat(found: L3Segmentation) -> npt.NDArray[np.uint8]:
             if structure.name in SARCOPENIA:
                 label[values == structure.id] = SARCOPENIA.ids[structure.name]
     return label
+
+
+def _levels_json(levels: SpineLevels) -> dict[str, Any]:
+    return {
+        "levels": {
+            level.name: {"superior_mm": _rounded(level.superior_mm), "inferior_mm": _rounded(level.inferior_mm)}
+            for level in levels.levels
+        },
+        "level_confidence": round(levels.confidence, 3),
+        "level_candidates": dict(levels.candidates),
+    }
+
+
+def _rounded(mm: float | None) -> float | None:
+    return None if mm is None else round(mm, 1)

@@ -8,7 +8,7 @@ app that runs, because the lifespan of a mounted app would never run.
 from __future__ import annotations
 
 import asyncio
-import functools
+import inspect
 import json
 from collections.abc import Callable, Coroutine
 from types import ModuleType
@@ -55,10 +55,13 @@ _NOT_IN_PARAMS = ("image", "label", "model", "save_label", "label_tag", "session
 def _in_thread(endpoint: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
     """An endpoint that FastAPI runs in a worker thread, from one that is a coroutine in name only."""
 
-    @functools.wraps(endpoint)
     def run(**arguments: Any) -> Any:
         return asyncio.run(endpoint(**arguments))
 
+    # Not functools.wraps: FastAPI looks through it and would find the coroutine again.
+    run.__name__ = endpoint.__name__
+    run.__doc__ = endpoint.__doc__
+    run.__signature__ = inspect.signature(endpoint)  # type: ignore[attr-defined]
     return run
 
 
