@@ -84,8 +84,11 @@ def provide_cases(studies: Path, *, sample: Path | None, fetch: Any = demo_case.
             print(stop, flush=True)
         else:
             return
-    print(f"There is no CT in {studies} yet: copy one there (.nii.gz, .nii, .nrrd, or a folder of DICOM files); it "
-          "appears while the server runs.", flush=True)  # fmt: skip
+    print(
+        f"There is no CT in {studies} yet: copy one there (.nii.gz, .nii, .nrrd, or a folder of DICOM files); "
+        "it appears while the server runs.",
+        flush=True,
+    )
 
 
 def serve(environment: Environment, *, studies: Path, port: int, browser: bool) -> int:
@@ -120,7 +123,7 @@ def wait_for(address: str, *, server: subprocess.Popen[bytes], log: Path) -> dic
     """Wait until the server answers `/info/`, and give that answer.
 
     Raises:
-        Stop: the server ended, or did not answer in time.
+        Stop: the server ended, answered with an error, or did not answer in time.
     """
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end:
@@ -128,6 +131,8 @@ def wait_for(address: str, *, server: subprocess.Popen[bytes], log: Path) -> dic
             raise Stop(f"The server did not start ({last_words(log)}): {log} says more.")
         try:
             return read_json(f"{address}/info/")
+        except urllib.error.HTTPError as error:
+            raise Stop(f"The server started but answers /info/ with {error}: {log} says why.") from error
         except (OSError, ValueError):
             time.sleep(0.2)
     raise Stop(f"The server did not answer within {START_LIMIT:.0f} s: {log} says how far it came.")

@@ -87,6 +87,16 @@ class TestWaitFor:
         assert info == {"models": {"l3_muscle": {}}}
         assert server.returncode is not None
 
+    def test_a_server_that_answers_with_an_error_is_not_waited_for(self, tmp_path):
+        with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as running:
+            thread = threading.Thread(target=running.handle_request)
+            thread.start()
+            with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as server:
+                with pytest.raises(Stop, match="answers /info/ with HTTP Error 501"):
+                    demo.wait_for(f"http://127.0.0.1:{running.server_port}", server=server, log=tmp_path / "log")
+                demo.stop(server)
+            thread.join()
+
     def test_a_server_that_ends_is_told_with_its_last_words(self, tmp_path):
         (tmp_path / "log").write_text("starting\nOSError: the disk is full\n[ERROR] startup failed\n")
         with subprocess.Popen([sys.executable, "-c", ""]) as server:
