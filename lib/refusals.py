@@ -21,3 +21,7 @@ class Refusal(HTTPException):
 
     def __str__(self) -> str:
         return str(self.detail)
+
+
+class BadImage(Refusal):
+    """The image cannot be used by any task, whatever is asked of it, until its file changes."""

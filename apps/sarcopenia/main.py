@@ -18,7 +18,7 @@ from monailabel.interfaces.datastore import Datastore  # noqa: E402
 from lib.images.files import image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
-from lib.refusals import Refusal  # noqa: E402
+from lib.refusals import BadImage, Refusal  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
 from lib.strategies.queue import NextUnlabelled  # noqa: E402
 from lib.tasks import STORED_TASKS, TASKS  # noqa: E402
@@ -90,9 +90,9 @@ class SarcopeniaApp(MONAILabelApp):
         inner = {**request, CASE_FACTS: None, SAVED_LABELS: None, **known, "image": str(path)}
         try:
             file, params = task(inner)
-        except Refusal as refusal:
+        except BadImage as refusal:
             if case:
-                store.note_event("infer_refused", image_id=case, model=task.task.name, reason=str(refusal))
+                store.note_fault(case, str(refusal))  # so that it is not offered to annotators
             raise
         label_id = file
         if case and request.get("save_label"):
@@ -112,10 +112,12 @@ class SarcopeniaApp(MONAILabelApp):
         if strategy is None:
             names = ", ".join(self._strategies)
             raise Refusal(f"There is no strategy {request.get('strategy')!r}; there are {names}.", status=404)
-        chosen = strategy(request, self.datastore())
-        if not chosen:
-            return {}
-        return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
+        while chosen := strategy(request, self.datastore()):
+            try:
+                return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
+            except BadImage as refusal:
+                self.datastore().note_fault(chosen["id"], str(refusal))  # it is not chosen again
+        return {}
 
 
 def _uploaded(path: Path, sessions: Any) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel import orientations
 
-from lib.refusals import Refusal
+from lib.refusals import BadImage
 
 Sex = Literal["M", "F"]
 
@@ -58,11 +58,11 @@ class CTImage:
 
     def __post_init__(self) -> None:
         if self.hu.ndim != 3:
-            raise Refusal(f"A CT has three axes, this image has {self.hu.ndim}.")
+            raise BadImage(f"A CT has three axes, this image has {self.hu.ndim}.")
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
-            raise Refusal("The image's affine is not a finite 4 x 4 matrix.")
+            raise BadImage("The image's affine is not a finite 4 x 4 matrix.")
         if abs(np.linalg.det(self.affine[:3, :3])) < 1e-9:
-            raise Refusal("The image's affine is singular: at least one voxel spacing is zero.")
+            raise BadImage("The image's affine is singular: at least one voxel spacing is zero.")
         if not self.file_shape:
             object.__setattr__(self, "file_shape", self.hu.shape)
 

@@ -12,7 +12,7 @@ from pydicom.errors import InvalidDicomError
 
 from lib.images.ct import CTImage, PatientFacts
 from lib.images.itk import ITK_ERRORS, affine_of, array_of
-from lib.refusals import Refusal
+from lib.refusals import BadImage
 
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
@@ -24,11 +24,11 @@ def read_dicom_folder(folder: Path) -> CTImage:
         Hounsfield units (rescale slope and intercept applied), affine, and the patient's facts.
 
     Raises:
-        Refusal: there is no DICOM, no CT, more than one CT series, identifiers are missing, or pixels are damaged.
+        BadImage: there is no DICOM, no CT, more than one CT series, identifiers are missing, or pixels are damaged.
     """
     headers = dicom_headers(folder)
     if not headers:
-        raise Refusal(f"The folder {folder.name} holds no DICOM files.")
+        raise BadImage(f"The folder {folder.name} holds no DICOM files.")
     check_identifiers(headers)
     series: dict[str, list[Path]] = {}
     other = set()
@@ -38,9 +38,9 @@ def read_dicom_folder(folder: Path) -> CTImage:
         else:
             other.add(str(header.get("Modality", "none")))
     if not series:
-        raise Refusal(f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).")
+        raise BadImage(f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).")
     if len(series) > 1:
-        raise Refusal(f"The folder {folder.name} holds {len(series)} CT series; give each its own folder.")
+        raise BadImage(f"The folder {folder.name} holds {len(series)} CT series; give each its own folder.")
     return read_dicom_series(next(iter(series.values())))
 
 
@@ -53,7 +53,7 @@ def dicom_headers(folder: Path) -> dict[Path, pydicom.Dataset]:
         except InvalidDicomError:
             continue  # a README or a thumbnail beside the series
         except (OSError, EOFError, ValueError) as error:
-            raise Refusal(f"{path.name} in {folder.name} is damaged: {error}") from error
+            raise BadImage(f"{path.name} in {folder.name} is damaged: {error}") from error
     return headers
 
 
@@ -62,7 +62,7 @@ def check_identifiers(headers: dict[Path, pydicom.Dataset]) -> None:
     for path, header in headers.items():
         missing = [name for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID") if not header.get(name)]
         if missing:
-            raise Refusal(
+            raise BadImage(
                 f"{path.name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
                 "told from another's. Export it again with new identifiers, or convert it to NIfTI."
             )
@@ -72,7 +72,7 @@ def read_dicom_series(files: list[Path]) -> CTImage:
     """Read the files of one series, in any order, as a volume.
 
     Raises:
-        Refusal: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
+        BadImage: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
     """
     headers: list[pydicom.Dataset] = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
     if len(files) == 1 and int(headers[0].get("NumberOfFrames", 1)) > 1:
@@ -84,7 +84,7 @@ def read_dicom_series(files: list[Path]) -> CTImage:
     try:
         image = reader.Execute() if len(ordered) > 1 else sitk.ReadImage(str(ordered[0]))
     except ITK_ERRORS as error:
-        raise Refusal(f"The pixels of {ordered[0].parent.name} cannot be decoded; a file is damaged.") from error
+        raise BadImage(f"The pixels of {ordered[0].parent.name} cannot be decoded; a file is damaged.") from error
     array = array_of(image)
     if array.ndim == 2:
         array = array[..., np.newaxis]
@@ -97,17 +97,17 @@ def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> l
         orientation = np.array(headers[0].ImageOrientationPatient, dtype=float)
         positions = np.array([header.ImagePositionPatient for header in headers], dtype=float)
     except (AttributeError, TypeError, ValueError) as error:
-        raise Refusal(f"{files[0].name} does not say where its slice lies (ImagePositionPatient).") from error
+        raise BadImage(f"{files[0].name} does not say where its slice lies (ImagePositionPatient).") from error
     normal = np.cross(orientation[:3], orientation[3:])
     along = positions @ normal
     order = np.argsort(along)
     gaps = np.diff(along[order])
     if len(gaps) and gaps.min() < 0.01:
         twice = files[int(order[int(np.argmin(gaps)) + 1])]
-        raise Refusal(f"Two slices lie at the same position in this series (one is {twice.name}).")
+        raise BadImage(f"Two slices lie at the same position in this series (one is {twice.name}).")
     if len(gaps) > 1 and gaps.max() - gaps.min() > 0.1 * float(np.median(gaps)) + 0.02:
         after = files[int(order[int(np.argmax(np.abs(gaps - np.median(gaps))))])]
-        raise Refusal(
+        raise BadImage(
             f"The slices are not evenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm, after {after.name}): "
             "a slice is missing or belongs to another scan."
         )

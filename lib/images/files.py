@@ -16,7 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 from lib.images.ct import CTImage, PatientFacts
 from lib.images.dicom import read_dicom_folder
 from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like
-from lib.refusals import Refusal
+from lib.refusals import BadImage, Refusal
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 NRRD_SUFFIXES = (".nrrd",)
@@ -64,21 +64,21 @@ def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple
     if not path.is_file():
         raise Refusal(f"There is no file {path.name}.", status=404)
     if path.stat().st_size == 0:
-        raise Refusal(f"{path.name} is empty (0 bytes).")
+        raise BadImage(f"{path.name} is empty (0 bytes).")
     suffix = image_suffix(path.name)
     if suffix in NIFTI_SUFFIXES:
         array, affine = _read_nifti(path)
     elif suffix in NRRD_SUFFIXES:
         array, affine = _read_nrrd(path)
     else:
-        raise Refusal(f"{path.name} is none of the formats that are read: {', '.join(IMAGE_SUFFIXES)} or DICOM.")
+        raise BadImage(f"{path.name} is none of the formats that are read: {', '.join(IMAGE_SUFFIXES)} or DICOM.")
     file_shape = array.shape
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == 2:
         array = array[..., np.newaxis]
     if array.ndim != 3 or array.size == 0:
-        raise Refusal(f"{path.name} has the shape {file_shape}; a volume or a single slice was expected.")
+        raise BadImage(f"{path.name} has the shape {file_shape}; a volume or a single slice was expected.")
     return array, affine, file_shape
 
 
@@ -111,25 +111,25 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
         nifti: Any = nib.load(path)
         return np.asanyarray(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
     except _UNREADABLE as error:
-        raise Refusal(f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error)}).") from error
+        raise BadImage(f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error)}).") from error
 
 
 def _read_nrrd(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
     try:
         image = sitk.ReadImage(str(path))
     except ITK_ERRORS as error:
-        raise Refusal(f"{path.name} cannot be read as NRRD; it is damaged or cut short.") from error
+        raise BadImage(f"{path.name} cannot be read as NRRD; it is damaged or cut short.") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise Refusal(f"{path.name} has {image.GetNumberOfComponentsPerPixel()} values per voxel; a CT has one.")
+        raise BadImage(f"{path.name} has {image.GetNumberOfComponentsPerPixel()} values per voxel; a CT has one.")
     return array_of(image), affine_of(image)
 
 
 def _as_hounsfield(array: npt.NDArray, name: str) -> npt.NDArray:
     if np.iscomplexobj(array) or array.dtype.kind not in "iufb":
-        raise Refusal(f"{name} holds {array.dtype} voxels; a CT holds plain numbers.")
+        raise BadImage(f"{name} holds {array.dtype} voxels; a CT holds plain numbers.")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise Refusal(f"{name} holds NaN or infinite voxels; those are no Hounsfield units.")
+            raise BadImage(f"{name} holds NaN or infinite voxels; those are no Hounsfield units.")
         return array.astype(np.float32, copy=False)
     if array.dtype == np.int16:
         return array
@@ -142,11 +142,11 @@ def _checked(image: CTImage, name: str) -> CTImage:
         :: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128), :: max(1, image.shape[2] // 64)
     ]
     if sample.min() == sample.max():
-        raise Refusal(f"{name} holds one value only ({sample.min()}); that is no CT.")
+        raise BadImage(f"{name} holds one value only ({sample.min()}); that is no CT.")
     fat_or_air = float(np.mean(sample < -30))
     if fat_or_air < 0.005:
         lowest = "its lowest value is" if sample.min() >= 0 else "nearly nothing lies below fat; the lowest value is"
-        raise Refusal(
+        raise BadImage(
             f"{name} is not in Hounsfield units ({lowest} {float(sample.min()):.0f}): an MR, or a CT whose rescale "
             "intercept was lost."
         )

@@ -9,7 +9,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from lib.refusals import Refusal
 from lib.stores import CaseStore
-from lib.tasks import DEFAULT_TASK, STORED_TASKS
+from lib.tasks import DEFAULT_TASK, TASKS
 
 
 class NextUnlabelled(Strategy):
@@ -26,7 +26,7 @@ class NextUnlabelled(Strategy):
 
     def info(self) -> dict[str, Any]:
         """What clients build their choice of task from."""
-        return {"description": self.description, "config": {"task": list(STORED_TASKS)}}
+        return {"description": self.description, "config": {"task": list(TASKS)}}
 
     def __call__(self, request: Mapping[str, Any], datastore: CaseStore) -> dict[str, Any] | None:
         """The chosen case as ``{"id", "task"}``, or ``None`` when every case is labelled.
@@ -37,7 +37,7 @@ class NextUnlabelled(Strategy):
         task = request.get("task") or DEFAULT_TASK
         if isinstance(task, list):  # a client that sends its list of choices unchosen
             task = task[0]
-        if task not in STORED_TASKS:
-            raise Refusal(f"There is no task {task!r}; there are {', '.join(STORED_TASKS)}.", status=404)
+        if task not in TASKS:
+            raise Refusal(f"There is no task {task!r}; there are {', '.join(TASKS)}.", status=404)
         image_id = datastore.next_case(task, order=self.order)
         return {"id": image_id, "task": task} if image_id else None
