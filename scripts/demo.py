@@ -107,7 +107,10 @@ def serve(environment: Environment, *, studies: Path, port: int, browser: bool) 
     try:
         address = f"http://{HOST}:{port}"
         info = wait_for(address, server=server, log=log)
-        print(where_to_go(address, info=info, cases=list(read_json(f"{address}/datastore/")["objects"])), flush=True)
+        print(
+            where_to_go(address, info=info, cases=list(read_json(f"{address}/datastore/?output=all")["objects"])),
+            flush=True,
+        )
         if browser and can_open_browser():
             webbrowser.open(f"{address}/")
         code = server.wait()
