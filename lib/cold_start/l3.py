@@ -108,7 +108,7 @@ def _muscle_groups(
     behind = within & (y <= front[:, None]) & ~spine.canal
 
     # Bone counts as dense only so that ribs do not interrupt a surface; here it is taken out.
-    free = np.where(spine.bone | spine.canal | (hu > 200), 0.0, dense)
+    free = np.where(spine.bone | spine.canal | (hu > MUSCLE.high), 0.0, dense)
     muscle = ndimage.binary_opening(free > 0.5, structure=np.ones((2, 2)))
     left, right = _meeting_angles(polar.sample(free * (behind | (within & (radius > outer - thickness)))), polar.rays)
     back_sector = (ray <= right) | (ray >= polar.rays - left)
@@ -119,6 +119,7 @@ def _muscle_groups(
     groups[band & muscle] = L3_MUSCLE["abdominal_wall"].id
     groups[back & muscle] = L3_MUSCLE["paraspinal"].id
     groups = _without_crumbs(groups)
+    groups[spine.bone | (hu > MUSCLE.high)] = 0
     taken = spine.bone | spine.canal | behind | band | ~within
     found = [find_psoas(free, hu, taken, spine, side=side) for side in (-1, 1)]
     for psoas in found:
@@ -161,7 +162,7 @@ def _bowel_content(hu: Floats, inside: Mask) -> Mask:
     """Gas with its edge, where partial volume passes through the HU of fat, and stool, which is full of gas."""
     gas = inside & (hu < _GAS_HU)
     near = ndimage.distance_transform_edt(~gas) if gas.any() else np.full(hu.shape, np.inf)
-    bubbles = ndimage.gaussian_filter((inside & (hu < _BUBBLE_HU)).astype(np.float32), 3.0) > 0.12
+    bubbles = ndimage.gaussian_filter((inside & (hu < _BUBBLE_HU)).astype(np.float32), 3.0) > 0.08
     return (near <= 2.5) | bubbles  # type: ignore[no-any-return]
 
 

@@ -65,7 +65,7 @@ class Polar:
         """The angle of every ray, radians, 0 to the back."""
         return np.arange(self.rays) * (2 * np.pi / self.rays)
 
-    def sample(self, array: Floats) -> Floats:
+    def sample(self, array: npt.NDArray) -> Floats:
         """Values (rays, reach) along the rays, linearly interpolated, 0 beyond the grid."""
         radii = np.arange(self.reach)
         x = self.centre[0] + np.sin(self.angles)[:, None] * radii

@@ -86,18 +86,19 @@ def patient_frame(hu: Floats, body: Mask, spacing: tuple[float, float]) -> Slice
     relief[~near] = 0.0
     half_window = 84
     window = SliceFrame(
-        shape=relief.shape, spacing=(1.0, 1.0), origin=(bone_x + reach, bone_y + reach), tilt=0.0, reach=half_window
+        shape=(relief.shape[0], relief.shape[1]),
+        spacing=(1.0, 1.0),
+        origin=(bone_x + reach, bone_y + reach),
+        tilt=0.0,
+        reach=half_window,
     ).to_grid(relief, outside=0.0)
     tilt, shift = upright(window[::2, ::2], half_width=half_window // 2)
     origin = (
         middle[0] + bone_x + 2 * shift * float(np.cos(tilt)),
         middle[1] + bone_y - 2 * shift * float(np.sin(tilt)),
     )
-    farthest = max(
-        float(np.hypot(cx * spacing[0] - origin[0], cy * spacing[1] - origin[1]))
-        for cx in (columns[0], columns[-1])
-        for cy in (rows[0], rows[-1])
-    )
+    at_x, at_y = np.nonzero(body)
+    farthest = float(np.hypot(at_x * spacing[0] - origin[0], at_y * spacing[1] - origin[1]).max())
     reach = min(int(np.ceil(farthest)) + 5, 330)
     return SliceFrame(shape=hu.shape, spacing=spacing, origin=origin, tilt=tilt, reach=reach)  # type: ignore[arg-type]
 
@@ -189,7 +190,7 @@ def _body_contour(hu: Floats, centre: tuple[float, float], half_width: float) ->
     return radius <= polar.at(smooth, ray)  # type: ignore[no-any-return]
 
 
-def _correlate(array: Floats, kernel: npt.NDArray) -> Floats:
+def _correlate(array: npt.NDArray, kernel: npt.NDArray) -> Floats:
     return signal.fftconvolve(array, kernel[::-1, ::-1].astype(float), mode="same")  # type: ignore[no-any-return]
 
 

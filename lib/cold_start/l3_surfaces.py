@@ -53,7 +53,7 @@ def find_wall(dense: Floats, hu: Floats, inside: Mask, spine: Spine) -> Wall:
         spine: the vertebra.
     """
     centre = (float(inside.shape[0] // 2), spine.centre[1] + 25.0)
-    polar = Polar(centre=centre, rays=RAYS, reach=int(np.hypot(*inside.shape) / 2))
+    polar = Polar(centre=centre, rays=RAYS, reach=int(0.71 * inside.shape[0]))
     rays, along = polar.sample(dense), polar.sample(hu)
     under_skin = polar.sample(ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]) > _SKIN_MM
     outer, gaps = _outer_surface(polar, rays, along, under_skin)

@@ -64,44 +64,35 @@ def without_arms(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> n
         spacing: pixel size in mm.
     """
     filled = ndimage.binary_fill_holes(mask)
-    labels, count = ndimage.label(_cut_at_narrow_places(filled, spacing))
-    if count < 2:
+    parts = _parts(filled, spacing)
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    if np.count_nonzero(areas) < 2:
         return mask
-    areas = ndimage.sum_labels(filled, labels, index=np.arange(1, count + 1))
-    trunk = 1 + int(np.argmax(areas))
-    columns = np.flatnonzero((labels == trunk).any(axis=1))
-    drop = np.zeros_like(mask)
-    for part in range(1, count + 1):
-        if part == trunk or areas[part - 1] > _ARM_OF_TRUNK * areas[trunk - 1]:
-            continue
-        middle = ndimage.center_of_mass(labels == part)[0]
-        quarter = 0.25 * (columns[-1] - columns[0])
-        if middle < columns[0] + quarter or middle > columns[-1] - quarter:
-            drop |= labels == part
-    return mask & ~drop
+    trunk = int(np.argmax(areas))
+    columns = np.flatnonzero((parts == trunk).any(axis=1))
+    quarter = 0.25 * (columns[-1] - columns[0])
+    small = np.flatnonzero((areas > 0) & (areas < _ARM_OF_TRUNK * areas[trunk]))
+    middles = ndimage.center_of_mass(filled, parts, small) if len(small) else []
+    arms = [
+        part
+        for part, (x, _) in zip(small, middles, strict=True)
+        if not columns[0] + quarter <= x <= columns[-1] - quarter
+    ]
+    return mask & ~np.isin(parts, arms)
 
 
-def _cut_at_narrow_places(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.int32]:
-    """The mask's pixels by the part they belong to, parts being what stays whole when the mask is shrunk."""
+def _parts(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.int32]:
+    """Number the parts of a mask that hang together by more than a narrow contact; 0 is outside."""
+    whole, _ = ndimage.label(mask)
     depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1]
     cores, count = ndimage.label(depth > _ARM_CONTACT_MM / 2)
     if count == 0:
-        return mask
-    nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
-    owner = cores[tuple(nearest)] * mask
-    whole, _ = ndimage.label(mask)
-    # Parts without a core of their own (a thin arm lying free) still count as parts.
-    owner[mask & ~np.isin(whole, np.unique(whole[cores > 0]))] = count + 1
-    edges = np.zeros_like(mask)
-    for axis in (0, 1):
-        step = np.diff(owner, axis=axis) != 0
-        both = (np.take(owner, range(owner.shape[axis] - 1), axis) > 0) & (
-            np.take(owner, range(1, owner.shape[axis]), axis) > 0
-        )
-        where = [slice(None), slice(None)]
-        where[axis] = slice(1, None)
-        edges[tuple(where)] |= step & both
-    return mask & ~edges
+        return whole  # type: ignore[no-any-return]
+    nearest = ndimage.distance_transform_edt(cores == 0, sampling=spacing, return_distances=False, return_indices=True)
+    thick = np.isin(whole, np.unique(whole[cores > 0]))
+    # A thin part that lies free, such as a wrist, has no core of its own.
+    return np.where(thick, cores[tuple(nearest)], whole + count) * mask  # type: ignore[no-any-return]
 
 
 def _opened(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.bool_]:
