@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from lib.refusals import Refusal
 
@@ -144,7 +144,10 @@ class StoreIndex:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+        try:
+            self._engine = _engine(url)
+        except (ImportError, ArgumentError) as error:
+            raise Refusal(f"The index of the store cannot be opened: {_first_line(error)}", status=503) from error
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         try:
             self.is_new = not inspect(self._engine).has_table(SETTINGS.name)

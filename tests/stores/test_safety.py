@@ -1,0 +1,194 @@
+"""Nothing that was acknowledged is ever lost: killed processes, several processes, a lost or damaged index."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lib.refusals import Refusal
+from lib.stores import CaseStore
+from lib.stores.files import remove_left_overs, sha256_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SAVE_FOR_EVER = """
+import sys
+from lib.stores import CaseStore
+store = CaseStore(sys.argv[1])
+for n in range(1_000_000):
+    store.save_label(("ann", "ben", "cat")[n % 3], sys.argv[2], "final", {"task": "l3_muscle", "client_id": f"{sys.argv[3]}-{n}"})
+    print(f"{sys.argv[3]}-{n}", flush=True)
+"""
+
+SAVE_LABELS = """
+import sys
+from lib.stores import CaseStore
+store = CaseStore(sys.argv[1])
+for n in range(200):
+    store.save_label(f"case{n:03d}", sys.argv[2], "final", {"task": "l3_muscle"})
+"""
+
+SAVE_SCORES = """
+import sys
+from lib.stores import CaseStore
+store = CaseStore(sys.argv[1])
+for n in range(200):
+    store.save_score(f"case{n:03d}", task="l3_muscle", method="disagreement", value=n)
+    store.update_image_info(f"case{n:03d}", {"score": n})
+"""
+
+
+def start(code: str, *arguments: object, **options) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=environment, text=True, **options)
+
+
+def test_killed_at_any_moment_every_acknowledged_label_is_there_and_whole(store, studies, muscles, write_label):
+    store.close()
+    path = write_label(muscles)
+    acknowledged = set()
+    for turn in range(6):
+        child = start(SAVE_FOR_EVER, studies, path, turn, stdout=subprocess.PIPE)
+        acknowledged.add(child.stdout.readline().strip())
+        time.sleep(0.05 + 0.071 * turn)
+        child.kill()
+        acknowledged |= {
+            line.strip() for line in child.communicate()[0].splitlines(keepends=True) if line.endswith("\n")
+        }
+    store = CaseStore(studies)
+    revisions = [r for image_id in ("ann", "ben", "cat") for r in store.revisions(image_id)]
+    assert len(acknowledged) > 20
+    assert acknowledged <= {r.client_id for r in revisions}
+    for revision in revisions:
+        assert sha256_of(revision.path) == revision.sha256
+        assert np.array_equal(np.asanyarray(nib.load(revision.path).dataobj), muscles)
+    store.save_label("ann", str(path), "final", {"task": "l3_muscle", "client_id": "afterwards"})
+    assert store.get_label_info("ann", "final")["client_id"] == "afterwards"
+
+
+@pytest.mark.parametrize("step", ["the sidecar", "the label", "the row"])
+def test_what_a_killed_save_leaves_is_no_label(store, muscles, save, monkeypatch, step):
+    from lib.stores import history
+
+    class Killed(BaseException):
+        pass
+
+    done = []
+    place, insert = history.place, history.History.insert
+
+    def dying_place(temporary, path):
+        if (step, len(done)) in (("the sidecar", 0), ("the label", 1)):
+            raise Killed
+        done.append(path)
+        place(temporary, path)
+
+    def dying_insert(*args):
+        raise Killed
+
+    monkeypatch.setattr(history, "place", dying_place)
+    if step == "the row":
+        monkeypatch.setattr(history.History, "insert", dying_insert)
+    with pytest.raises(Killed):
+        save("ann", muscles, client_id="killed")
+    monkeypatch.setattr(history, "place", place)
+    monkeypatch.setattr(history.History, "insert", insert)
+    assert store.revisions("ann") == []
+    assert store.status()["completed"] == 0
+    save("ann", muscles, client_id="again")
+    assert [r.client_id for r in store.revisions("ann")] == ["again"]
+
+
+def test_old_temporary_files_are_cleaned_and_young_ones_are_not(store, studies):
+    scratch = studies / "sarcopenia" / "tmp"
+    (scratch / "old").write_text("x")
+    (scratch / "young").write_text("x")
+    os.utime(scratch / "old", (1000, 1000))
+    remove_left_overs(scratch)
+    assert [p.name for p in scratch.iterdir()] == ["young"]
+
+
+def test_two_processes_lose_nothing_of_each_other(studies, muscles, write_ct, write_label):
+    first = write_ct(studies / "case000.nii.gz")
+    for n in range(1, 200):
+        shutil.copy(first, studies / f"case{n:03d}.nii.gz")
+    store = CaseStore(studies)
+    children = [start(code, studies, write_label(muscles)) for code in (SAVE_LABELS, SAVE_SCORES)]
+    assert [child.wait(timeout=120) for child in children] == [0, 0]
+    assert store.status()["tasks"]["l3_muscle"] == 200
+    assert store.scores("l3_muscle", "disagreement") == {f"case{n:03d}": float(n) for n in range(200)}
+    assert [store.get_image_info(f"case{n:03d}")["score"] for n in range(200)] == list(range(200))
+
+
+class TestLostIndex:
+    @staticmethod
+    def facts(store):
+        return [store.revisions(image_id) for image_id in ("ann", "ben")], store.status()
+
+    @pytest.fixture
+    def filled(self, store, muscles, save):
+        save("ann", muscles, client_id="one")
+        save("ann", np.where(muscles == 3, 0, muscles).astype(np.uint8), client_id="two")
+        save("ann", muscles, tag="original")
+        save("ben", (muscles == 1).astype(np.uint8), ["gracilis"])
+        save("ben", muscles)
+        store.update_label_info("ben", "final", {"quality": "good"})
+        store.remove_label("ann", "final")
+        store.close()
+        return self.facts(CaseStore(store._studies))
+
+    @pytest.mark.parametrize("damage", ["deleted", "emptied", "rubbish", "torn"])
+    def test_it_is_made_anew_from_the_files(self, filled, studies, damage):
+        index = studies / "sarcopenia" / "index.sqlite"
+        content = index.read_bytes()
+        for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
+            (index.parent / name).unlink(missing_ok=True)
+        if damage == "emptied":
+            index.write_bytes(b"")
+        elif damage == "rubbish":
+            index.write_bytes(b"rubbish " * 1000)
+        elif damage == "torn":
+            index.write_bytes(content[:8192] + b"\xff" * 8192 + content[16384:])
+        store = CaseStore(studies)
+        assert self.facts(store) == filled
+        assert store.get_label_info("ben", "final")["quality"] == "good"
+        assert store.events("index_rebuilt")[0].facts["revisions"] == 5
+        if damage in ("rubbish", "torn"):
+            assert len(list(index.parent.glob("index.sqlite.damaged-*"))) >= 1
+
+    def test_a_label_file_that_was_changed_by_hand_is_told_and_not_taken(self, filled, studies):
+        (studies / "sarcopenia" / "index.sqlite").unlink()
+        victim = next((studies / "sarcopenia/labels/thigh_muscles/ben").glob("*.nii.gz"))
+        victim.write_bytes(victim.read_bytes()[:-10])
+        store = CaseStore(studies)
+        assert store.status()["tasks"]["thigh_muscles"] == 0
+        assert len(store.events("index_rebuilt")[0].facts["refused"]) == 1
+        assert victim.exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://nobody@127.0.0.1:1/none", "nonsense", "sqlite:////nowhere/at/all.sqlite"]
+)
+def test_an_index_that_cannot_be_reached_is_said_in_a_sentence(studies, url):
+    with pytest.raises(Refusal, match="cannot be opened"):
+        CaseStore(studies, index_url=url)
+
+
+@pytest.mark.skipif(
+    "SARCOPENIA_TEST_POSTGRESQL" not in os.environ, reason="SARCOPENIA_TEST_POSTGRESQL names no database"
+)
+def test_postgresql_holds_the_index_as_well(studies, muscles, write_ct, write_label):
+    write_ct(studies / "ann.nii.gz")
+    store = CaseStore(studies, index_url=os.environ["SARCOPENIA_TEST_POSTGRESQL"])
+    store.save_label("ann", str(write_label(muscles)), "final", {"task": "l3_muscle"})
+    store.save_score("ann", task="l3_muscle", method="x", value=1.0)
+    assert store.next_case("l3_muscle") is None
+    assert store.status()["tasks"]["l3_muscle"] == 1
+    assert not (studies / "sarcopenia" / "index.sqlite").exists()
