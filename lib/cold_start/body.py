@@ -30,7 +30,8 @@ SMALLEST_MUSCLE_CM2 = 1.0
 SMALLEST_FAT_IN_MUSCLE_CM2 = 0.15
 METAL_HU = 1500.0
 NARROWEST_TRUNK_MM = 220.0
-LUNG_HU = (-960.0, -400.0)
+BUBBLY_HU = -150.0
+LUNG_HU = (-950.0, -400.0)
 
 _ID = BODY_COMPOSITION.ids
 
@@ -102,7 +103,7 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     cavity, unseen = find_cavity(trunk)
     cavity &= ~bone & ~canal
     cavity &= ~find_psoas(hu, cavity, bone, canal, spacing)
-    bowel = closed(cavity & (hu < -220) & ~dilated(lungs, 6.0, spacing), 10.0, spacing) & cavity
+    bowel = _bowel_with_gas(hu, cavity, lungs, spacing)
     warnings = []
     if not slices.any():
         warnings.append("No trunk is in view: all soft tissue but the nervous system counts as muscle.")
@@ -126,30 +127,56 @@ def _lungs(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) ->
     lungs = np.zeros_like(gas)
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         piece = pieces[box] == number
-        if piece.sum() * voxel_cm3 > 20 and float(np.median(hu[box][piece])) > LUNG_HU[0]:
+        if piece.sum() * voxel_cm3 > 20 and float(np.percentile(hu[box][piece], 25)) > LUNG_HU[0]:
             lungs[box] |= piece
-    return lungs
+    # The opening took thin recesses away.
+    return dilated(lungs, 10.0, spacing) & (hu < LUNG_HU[1]) & body
+
+
+def _bowel_with_gas(hu: NDArray[np.float32], cavity: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Bowel gas and the stool between its bubbles, which has the HU of fat where it shares voxels with gas."""
+    calm = ndimage.gaussian_filter(hu, 2.5 / spacing, truncate=2)
+    gas = cavity & (calm < BUBBLY_HU) & ~dilated(lungs, 6.0, spacing)
+    return closed(gas, 10.0, spacing) & cavity
 
 
 def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Slices as wide as a trunk with bone (spine, sacrum, pubis) in the middle, none above the lungs."""
+    """Slices as wide as a trunk, from the lowest to the highest with bone in the middle or with both hip bones.
+
+    None of them lies above the lungs.
+    """
     x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
+    area_cm2 = float(spacing[0] * spacing[1]) / 100
     slices = np.zeros(body.shape[2], bool)
+    wide = slices.copy()
     for k in range(body.shape[2]):
         pieces, count = ndimage.label(body[:, :, k])
         if count == 0:
             continue
         largest = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
         across = x[largest.any(axis=1)]
-        if across.max() - across.min() < NARROWEST_TRUNK_MM:
-            continue
-        middle = np.abs(x - 0.5 * (across.max() + across.min())) < 30
-        slices[k] = bone[middle, :, k].sum() * float(spacing[0] * spacing[1]) > 100
-    gap = max(1, round(20 / float(spacing[2])))
-    slices = ndimage.binary_closing(np.pad(slices, gap), np.ones(2 * gap + 1))[gap:-gap]
+        wide[k] = across.max() - across.min() >= NARROWEST_TRUNK_MM
+        aside = x - 0.5 * (across.max() + across.min())
+        bone_cm2 = bone[:, :, k].sum(axis=1) * area_cm2
+        slices[k] = bone_cm2[np.abs(aside) < 30].sum() > 1 or (
+            largest.sum() * area_cm2 > 400 and _has_hip_bones(bone_cm2, aside)
+        )
+    # Between sacrum and pubis no bone may lie in the middle.
+    seen = np.flatnonzero(slices & wide)
+    slices = wide.copy()
+    slices[: seen[0] if seen.size else None] = False
+    slices[seen[-1] + 1 if seen.size else 0 :] = False
     if lungs.any():
         slices[np.flatnonzero(lungs.any(axis=(0, 1))).max() + 1 :] = False
     return slices
+
+
+def _has_hip_bones(bone_cm2: NDArray[np.float64], aside: NDArray[np.float64]) -> bool:
+    """Whether there is on either side more bone than a femoral shaft has, reaching nearer to the midline than one."""
+    return all(
+        bone_cm2[(side > 0) & (side < 110)].sum() > 10 and bone_cm2[(side > 0) & (side < 72)].sum() > 1
+        for side in (aside, -aside)
+    )
 
 
 def _chest(lungs: Mask, cavity: Mask) -> Mask:
@@ -232,8 +259,13 @@ def _bone_slice(hu: NDArray, grid: Grid, regions: _Regions, k: int) -> Mask:
         return share > 0.5
     cortex = (grid.fine_slice(regions.near_bone, k) > 0.3) & (hu > 180)
     bone = cortex | (share > 0.75)
-    filled = ndimage.binary_fill_holes(ndimage.binary_closing(bone, iterations=2))
-    return filled & ((share > 0.4) | cortex)  # type: ignore[no-any-return]
+    if not bone.any():
+        return bone
+    box = ndimage.find_objects(bone.astype(np.uint8))[0]
+    inner = np.pad(bone[box], 3)
+    filled = ndimage.binary_fill_holes(ndimage.binary_closing(inner, iterations=2))[3:-3, 3:-3]
+    bone[box] |= filled
+    return bone & ((share > 0.4) | cortex)
 
 
 def _shrunk(mask: Mask, mm: float, spacing: tuple[float, float, float]) -> Mask:

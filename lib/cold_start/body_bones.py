@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import cc3d
@@ -15,6 +16,7 @@ CORTEX_HU = 250.0
 TRABECULAR_HU = 160.0
 SMALLEST_BONE_CM3 = 1.5
 CANAL_REACH_MM = 22.0
+MARROW_REACH_MM = 16.0
 DIRECTIONS = 16
 
 
@@ -45,14 +47,14 @@ def _closed_slice(mask: Mask, voxels: tuple[int, int]) -> Mask:
 def _holes(bone: Mask, spacing: NDArray[np.float64], gap_mm: float) -> Mask:
     """What a slice's bone encloses, gaps of up to ``2 * gap_mm`` in the ring bridged."""
     reach = (max(1, round(gap_mm / spacing[0])), max(1, round(gap_mm / spacing[1])))
-    ring = by_slice(_closed_slice, bone, reach)
+    ring = by_slice(partial(_closed_slice, voxels=reach), bone)
     return by_slice(ndimage.binary_fill_holes, ring) & ~bone
 
 
 def inside_skull(hu: NDArray[np.float32], bone: Mask, spacing: NDArray[np.float64]) -> Mask:
     """The intracranial space: a large region enclosed by bone, filled with soft tissue and nearly no fat or gas."""
     holes = _holes(bone, spacing, gap_mm=6)
-    pieces, count = ndimage.label(holes)
+    pieces, _ = ndimage.label(holes)
     skull = np.zeros(bone.shape, bool)
     area_cm2 = float(spacing[0] * spacing[1]) / 100
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
@@ -74,14 +76,14 @@ def spinal_canal(hu: NDArray[np.float32], body: Mask, bone: Mask, spacing: NDArr
         bone: :func:`bright_bone`.
         spacing: coarse voxel size (mm).
     """
-    score = _enclosure(bone, spacing)
+    score = _enclosure(bone, spacing, CANAL_REACH_MM)
     x = (np.arange(bone.shape[0]) + 0.5) * spacing[0]
     y = (np.arange(bone.shape[1]) + 0.5) * spacing[1]
     for k in range(bone.shape[2]):
         score[np.abs(x - midpoint(body[:, :, k].any(axis=1), x)) > 35, :, k] = 0
         score[:, y > midpoint(body[:, :, k].any(axis=0), y) + 10, k] = 0
     front = _bone_in_front_cm2(bone, spacing)
-    score[(front < 3) | bone | (hu < -60) | (hu > 150)] = 0
+    score[(front < 2) | bone | (hu < -60) | (hu > 150)] = 0
     sigma = [3 / spacing[0], 3 / spacing[1], 7 / spacing[2]]
     smooth = ndimage.gaussian_filter(score, sigma)
     path = _best_path(smooth)
@@ -98,7 +100,7 @@ def spinal_canal(hu: NDArray[np.float32], body: Mask, bone: Mask, spacing: NDArr
 
 
 def _bridged(canal: Mask, bone: Mask, spacing: NDArray[np.float64]) -> Mask:
-    """The canal through slices in which ligament and disc leave its ring open: what the slices above and below share."""
+    """The canal through slices whose ring ligament and disc leave open: what its neighbours share."""
     seen = np.flatnonzero(canal.any(axis=(0, 1)))
     whole = canal.copy()
     for low, high in pairwise(seen):
@@ -106,19 +108,26 @@ def _bridged(canal: Mask, bone: Mask, spacing: NDArray[np.float64]) -> Mask:
             both = canal[:, :, low] & canal[:, :, high]
             between = both if both.any() else canal[:, :, low]
             whole[:, :, low + 1 : high] = between[:, :, np.newaxis] & ~bone[:, :, low + 1 : high]
+    beyond = int(15 / spacing[2])
+    if seen.size:
+        low, high = int(seen[0]), int(seen[-1])
+        start = max(0, low - beyond)
+        whole[:, :, start:low] = canal[:, :, low, np.newaxis] & ~bone[:, :, start:low]
+        above = slice(high + 1, high + 1 + beyond)
+        whole[:, :, above] = canal[:, :, high, np.newaxis] & ~bone[:, :, above]
     return whole
 
 
-def _enclosure(bone: Mask, spacing: NDArray[np.float64]) -> NDArray[np.float32]:
+def _enclosure(bone: Mask, spacing: NDArray[np.float64], reach_mm: float) -> NDArray[np.float32]:
     """For every voxel the fraction of in-plane directions in which bone comes within reach."""
     count = np.zeros(bone.shape, np.uint8)
     step = float(max(spacing[:2]))
-    margin = int(np.ceil(CANAL_REACH_MM / min(spacing[:2]))) + 1
+    margin = int(np.ceil(reach_mm / min(spacing[:2]))) + 1
     padded = np.pad(bone, ((margin, margin), (margin, margin), (0, 0)))
     n, m = bone.shape[:2]
     for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
         seen = np.zeros(bone.shape, bool)
-        for distance in np.arange(step, CANAL_REACH_MM + 0.1, step):
+        for distance in np.arange(step, reach_mm + 0.1, step):
             di = margin + round(distance * np.cos(angle) / spacing[0])
             dj = margin + round(distance * np.sin(angle) / spacing[1])
             seen |= padded[di : di + n, dj : dj + m]
@@ -131,7 +140,8 @@ def _bone_in_front_cm2(bone: Mask, spacing: NDArray[np.float64]) -> NDArray[np.f
     wide, deep = max(1, round(40 / spacing[0])), max(1, round(45 / spacing[1]))
     across = ndimage.uniform_filter1d(bone.astype(np.float32), wide, axis=0, mode="constant")
     forward = ndimage.uniform_filter1d(across, deep, axis=1, mode="constant", origin=-(deep // 2))
-    return forward * np.float32(wide * deep * spacing[0] * spacing[1] / 100)  # type: ignore[no-any-return]
+    nearby = ndimage.uniform_filter1d(forward, max(1, round(15 / spacing[2])), axis=2, mode="nearest")
+    return nearby * np.float32(wide * deep * spacing[0] * spacing[1] / 100)  # type: ignore[no-any-return]
 
 
 def _best_path(score: NDArray[np.float32]) -> list[tuple[int, int]]:
@@ -157,8 +167,8 @@ def filled_bone(bone: Mask, canal: Mask, skull: Mask, spacing: NDArray[np.float6
     bone = bone | _column(bone, canal, spacing)
     not_marrow = dilated(canal, 1.0, spacing) | skull
     # Between two plates of cortex, as in the wing of the ilium, bone is near in nearly every direction.
-    bone = bone | (closed(bone, 10.0, spacing) & (_enclosure(bone, spacing) > 0.8) & ~not_marrow)
-    holes = _holes(bone, spacing, gap_mm=4) & ~not_marrow
+    bone = bone | (closed(bone, 13.0, spacing) & (_enclosure(bone, spacing, MARROW_REACH_MM) > 0.78) & ~not_marrow)
+    holes = _holes(bone | canal, spacing, gap_mm=4) & ~not_marrow
     pieces = cc3d.connected_components(_sliced_apart(holes), connectivity=6)
     area_cm2 = float(spacing[0] * spacing[1]) / 100
     size = np.bincount(pieces.ravel()) * area_cm2

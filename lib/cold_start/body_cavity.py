@@ -95,8 +95,7 @@ def _at_rays(radius: NDArray[np.float64], ray: NDArray[np.float64]) -> NDArray[n
 
 
 def centres(trunk: Trunk) -> NDArray[np.float64]:
-    """A point (mm) inside the cavity for every slice: midway along the longest way in the
-    midline from bone or wall behind to bone or wall in front."""
+    """A point (mm) inside the cavity for every slice: midway between the bone behind and the wall or bone in front."""
     core = _core(trunk)
     points = np.full((core.shape[2], 2), np.nan)
     x = (np.arange(core.shape[0]) + 0.5) * trunk.spacing[0]
@@ -160,7 +159,7 @@ def _ray_costs(
     cage = _cage(ribs, trunk.spacing)
     in_plane = [float(si), float(sj)]
     depth = _depth(hull, in_plane)
-    prior = _muscle_prior(trunk, depth, stout, points, used, in_plane)
+    prior = _muscle_prior(trunk, depth, stout, points, used)
 
     cost = np.empty((used.size, RAYS, r.size), np.float32)
     edges = np.empty_like(cost)
@@ -178,7 +177,9 @@ def _ray_costs(
         gas = hu < FAT.low
         fat = (hu <= FAT.high) & ~gas
 
-        hard |= np.abs(r[None, :] * np.cos(angle)[:, None]) > _outlet_half_width(trunk, stout[:, :, k], points[k])
+        left, right = _outlet(trunk, stout[:, :, k], points[k])
+        aside = r[None, :] * np.cos(angle)[:, None]
+        hard |= (aside < left) | (aside > right)
         beyond = np.logical_or.accumulate(hard, axis=1) | ~np.logical_and.accumulate(inside, axis=1)
         behind_rib = ndimage.maximum_filter1d(sample(cage), 11, axis=1, origin=-5) > 0.5
         soft = sample(prior)
@@ -198,13 +199,16 @@ def _ray_costs(
     return cost, edges
 
 
-def _outlet_half_width(trunk: Trunk, stout: Mask, centre: NDArray[np.float64]) -> float:
-    """How far (mm) the cavity reaches to the side in a slice with the pubic symphysis: no farther than the ischium."""
-    x = np.abs((np.arange(stout.shape[0]) + 0.5) * trunk.spacing[0] - centre[0])
+def _outlet(trunk: Trunk, stout: Mask, centre: NDArray[np.float64]) -> tuple[float, float]:
+    """How far (mm) the cavity reaches to either side: in a slice with the pubic symphysis no farther than the ischium."""
+    x = (np.arange(stout.shape[0]) + 0.5) * trunk.spacing[0] - centre[0]
     y = (np.arange(stout.shape[1]) + 0.5) * trunk.spacing[1]
-    symphysis = stout[np.ix_(x < 18, y > centre[1])].any()
-    ischium = stout[:, y < centre[1]].any(axis=1) & (x > 25)
-    return float(x[ischium].min()) if symphysis and ischium.any() else LONGEST_MM
+    symphysis = stout[np.ix_(np.abs(x) < 18, y > centre[1])].any()
+    behind = x[stout[:, y < centre[1]].any(axis=1)]
+    left, right = behind[behind < -25], behind[behind > 25]
+    if not (symphysis and left.size and right.size):
+        return -LONGEST_MM, LONGEST_MM
+    return float(left.max()), float(right.min())
 
 
 def _depth(hull: Mask, in_plane: list[float]) -> NDArray[np.float32]:
@@ -221,7 +225,6 @@ def _muscle_prior(
     stout: Mask,
     points: NDArray[np.float64],
     used: NDArray[np.intp],
-    in_plane: list[float],
 ) -> NDArray[np.float32]:
     """For soft tissue, -1 where its place says muscle, +1 where it says organ."""
     prior = np.clip((depth - 15) / 7, -1, 1)
@@ -230,7 +233,7 @@ def _muscle_prior(
     for k in used:
         if not stout[:, :, k].any():
             continue
-        beside = ndimage.distance_transform_edt(~stout[:, :, k], sampling=in_plane)
+        beside = ndimage.distance_transform_edt(~stout[:, :, k], sampling=list(trunk.spacing[:2]))
         near_bone = np.clip((beside - 20) / 8, -1, 1)
         band = np.abs(x - points[k, 0]) < 22
         bone_rows = y[stout[band, :, k].any(axis=0) & (y < points[k, 1])]

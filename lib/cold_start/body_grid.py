@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +65,12 @@ class Grid:
     def fine_slice(self, coarse: NDArray, k: int) -> NDArray[np.float32]:
         """The fine slice ``k`` of a coarse volume, linearly interpolated between the centres of coarse voxels."""
         low, high, weight = _neighbours(k, self.factors[2], self.shape[2])
-        slab = coarse[:, :, low].astype(np.float32) * np.float32(1 - weight) + coarse[:, :, high] * np.float32(weight)
+        if not (coarse[:, :, low].any() or coarse[:, :, high].any()):
+            return np.zeros(self.fine_shape[:2], np.float32)
+        slab = coarse[:, :, low] * np.float32(1 - weight) + coarse[:, :, high] * np.float32(weight)
         rows = _interpolation_matrix(self.fine_shape[0], self.factors[0], self.shape[0])
         columns = _interpolation_matrix(self.fine_shape[1], self.factors[1], self.shape[1])
-        return rows @ slab.astype(np.float32) @ columns.T
+        return rows @ slab @ columns.T  # type: ignore[no-any-return]
 
 
 def _neighbours(index: int, factor: int, count: int) -> tuple[int, int, float]:
@@ -75,6 +79,7 @@ def _neighbours(index: int, factor: int, count: int) -> tuple[int, int, float]:
     return low, min(low + 1, count - 1), position - low
 
 
+@lru_cache(maxsize=8)
 def _interpolation_matrix(fine: int, factor: int, coarse: int) -> NDArray[np.float32]:
     matrix = np.zeros((fine, coarse), np.float32)
     for i in range(fine):
@@ -108,9 +113,9 @@ def opened(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
     return dilated(eroded(mask, mm, spacing), mm, spacing) & mask
 
 
-def by_slice(operation, mask: Mask, *args) -> Mask:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def by_slice(operation: Callable[[Mask], Mask], mask: Mask) -> Mask:
     """Apply a two-dimensional operation to every axial slice."""
-    return np.stack([operation(mask[:, :, k], *args) for k in range(mask.shape[2])], axis=2)
+    return np.stack([operation(mask[:, :, k]) for k in range(mask.shape[2])], axis=2)
 
 
 def midpoint(occupied: Mask, positions: NDArray[np.float64]) -> float:
