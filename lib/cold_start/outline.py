@@ -92,7 +92,8 @@ def _parts(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDA
     nearest = ndimage.distance_transform_edt(cores == 0, sampling=spacing, return_distances=False, return_indices=True)
     thick = np.isin(whole, np.unique(whole[cores > 0]))
     # A thin part that lies free, such as a wrist, has no core of its own.
-    return np.where(thick, cores[tuple(nearest)], whole + count) * mask  # type: ignore[no-any-return]
+    owner = np.where(thick, cores[tuple(nearest)], whole + count)
+    return np.where(mask, owner, 0)
 
 
 def _opened(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.bool_]:
