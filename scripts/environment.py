@@ -134,7 +134,8 @@ class Environment:
         progress = Progress(total=total)
         errors = []
         with subprocess.Popen(
-            [*command, "--progress-bar", "off", *arguments],
+            # Compiling all modules takes a third of the time; Python compiles the few it imports by itself.
+            [*command, "--no-compile", "--progress-bar", "off", *arguments],
             # sam2's CUDA extension would be compiled wherever there is a compiler; nothing here uses it.
             env={**os.environ, "SAM2_BUILD_CUDA": "0"},
             stdin=subprocess.DEVNULL,
