@@ -1,5 +1,6 @@
 """A Python of the wrong version finds the right one, or says what to install."""
 
+import ast
 import os
 import stat
 import subprocess
@@ -49,6 +50,12 @@ class TestFindPython:
     def test_none_is_said_to_be_none(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
         assert find_python(wanted=(3, 11)) is None
+
+
+@pytest.mark.parametrize("module", ["command", "interpreter", "environment", "demo_case", "serve", "demo", "test"])
+def test_an_older_python_can_read_far_enough_to_be_told_so(module):
+    file = ROOT / "scripts" / f"{module}.py"
+    ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
 WRONG_VERSION = """
