@@ -29,6 +29,9 @@ Mask = npt.NDArray[np.bool_]
 _DENOISE_MM = 1.0
 _SOFTNESS_HU = 12.0
 _SKIN_RIM_MM = 1.5
+_TYPICAL_MUSCLE_HU = 50.0
+_DARKER_HU = 32.0
+_BRIGHTER_HU = 55.0
 _GAS_HU = -300.0
 # Darker than fat with its noise: stool with bubbles too small to be seen one by one.
 _BUBBLE_HU = -145.0
@@ -79,8 +82,9 @@ def segment_l3(image: CTImage, index: int) -> L3Segmentation:
     spine = find_spine(denoised, inside)
 
     dense = _logistic((denoised - MUSCLE.low) / _SOFTNESS_HU) * inside
-    wall = find_wall(dense, denoised, inside, spine)
-    groups, abdomen, outside_muscles, seen = _muscle_groups(dense, denoised, spine, wall)
+    alike = dense * _like_muscle(denoised, dense, spine)
+    wall = find_wall(dense, alike, denoised, inside, spine)
+    groups, abdomen, outside_muscles, seen = _muscle_groups(dense, alike, denoised, spine, wall)
     fat = (denoised < MUSCLE.low) & (denoised >= FAT.low)
     rim = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] > _SKIN_RIM_MM
     visceral = abdomen & fat & ~_bowel_content(denoised, inside) & (groups == 0)
@@ -95,14 +99,15 @@ def segment_l3(image: CTImage, index: int) -> L3Segmentation:
 
 
 def _muscle_groups(
-    dense: Floats, hu: Floats, spine: Spine, wall: Wall
+    dense: Floats, alike: Floats, hu: Floats, spine: Spine, wall: Wall
 ) -> tuple[npt.NDArray[np.uint8], Mask, Mask, tuple[float, float]]:
     """Ids of ``L3_MUSCLE``, the abdominal cavity, what lies outside the muscles, and how well each psoas is seen."""
     polar = wall.polar
     radius, ray = polar.radius_and_angle(dense.shape)
     outer = polar.at(wall.outer, ray)
     thickness = polar.at(wall.thickness, ray)
-    front = front_of_back(dense, spine)
+    bony = ndimage.binary_dilation(spine.bone, iterations=3) & (hu > MUSCLE.high)
+    front = front_of_back(np.where(bony, dense, alike), spine)
     y = np.arange(dense.shape[1])[None, :]
     within = radius <= outer
     behind = within & (y <= front[:, None]) & ~spine.canal
@@ -121,11 +126,26 @@ def _muscle_groups(
     groups = _without_crumbs(groups)
     groups[spine.bone | (hu > MUSCLE.high)] = 0
     taken = spine.bone | spine.canal | behind | band | ~within
-    found = [find_psoas(free, hu, taken, spine, side=side) for side in (-1, 1)]
+    found = [find_psoas(np.minimum(free, alike), hu, taken, spine, side=side) for side in (-1, 1)]
     for psoas in found:
         groups[psoas.mask] = L3_MUSCLE["psoas"].id
-    abdomen = within & ~band & ~back & ~spine.bone & ~spine.canal
+    # Fat lies between muscles only where there is muscle in front of it; beside quadratus lumborum it is retroperitoneal.
+    paraspinal = groups == L3_MUSCLE["paraspinal"].id
+    between = np.maximum.accumulate(paraspinal[:, ::-1], axis=1)[:, ::-1]
+    medial = np.abs(np.arange(dense.shape[0]) - spine.centre[0]) < spine.half_width
+    abdomen = within & ~band & ~(back & (between | medial[:, None])) & ~spine.bone & ~spine.canal
     return groups, abdomen, ~within, (found[0].seen, found[1].seen)
+
+
+def _like_muscle(hu: Floats, dense: Floats, spine: Spine) -> Floats:
+    """1 where the HU, averaged over what is neither fat nor bone, are those of the back's muscles, 0 for fluid or contrast."""
+    x, y = np.ogrid[: hu.shape[0], : hu.shape[1]]
+    off, behind = np.abs(x - spine.centre[0]), spine.back - y
+    back = (off > 12) & (off < 50) & (behind > 15) & (behind < 45) & MUSCLE.contains(hu)
+    typical = float(np.median(hu[back])) if back.sum() > 200 else _TYPICAL_MUSCLE_HU
+    counted = dense * (hu <= MUSCLE.high)
+    mean = ndimage.gaussian_filter(counted * hu, 2.0) / np.maximum(ndimage.gaussian_filter(counted, 2.0), 0.05)
+    return _logistic(np.minimum(mean - typical + _DARKER_HU, typical + _BRIGHTER_HU - mean) / 5.0)
 
 
 def _meeting_angles(rays: Floats, count: int) -> tuple[float, float]:

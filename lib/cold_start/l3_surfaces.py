@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from lib.anatomy.hounsfield import BONE
 from lib.cold_start.l3_paths import Polar, smooth_path, sum_ahead, sum_below
 from lib.cold_start.l3_spine import Spine
 
@@ -43,11 +44,12 @@ class Wall:
     gaps: float
 
 
-def find_wall(dense: Floats, hu: Floats, inside: Mask, spine: Spine) -> Wall:
+def find_wall(dense: Floats, alike: Floats, hu: Floats, inside: Mask, spine: Spine) -> Wall:
     """Find both surfaces of the abdominal wall by rays from the middle of the abdomen.
 
     Args:
         dense: working grid, 0..1, how much a pixel is no fat and no gas.
+        alike: the same grid, 0..1, how much a pixel resembles this patient's muscle.
         hu: the same grid, HU, denoised.
         inside: what lies inside the skin.
         spine: the vertebra.
@@ -57,7 +59,7 @@ def find_wall(dense: Floats, hu: Floats, inside: Mask, spine: Spine) -> Wall:
     rays, along = polar.sample(dense), polar.sample(hu)
     under_skin = polar.sample(ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]) > _SKIN_MM
     outer, gaps = _outer_surface(polar, rays, along, under_skin)
-    thickness, seen = _thickness(polar, rays, along, outer)
+    thickness, seen = _thickness(polar, np.maximum(polar.sample(alike), along > BONE.low), along, outer)
     return Wall(polar=polar, outer=outer, thickness=thickness, seen=seen, gaps=gaps)
 
 
