@@ -18,7 +18,7 @@ from lib.anatomy.hounsfield import BONE, FAT, MUSCLE
 from lib.anatomy.schemas import BODY_COMPOSITION
 from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, spinal_canal
 from lib.cold_start.body_cavity import Trunk, find_cavity
-from lib.cold_start.body_grid import Grid, Mask, closed, dilated, midpoint, opened
+from lib.cold_start.body_grid import Grid, Mask, closed, dilated, eroded, midpoint, opened
 from lib.cold_start.body_psoas import find_psoas
 from lib.cold_start.outline import body_mask, without_arms
 from lib.images import CTImage
@@ -30,7 +30,7 @@ SMALLEST_MUSCLE_CM2 = 1.0
 SMALLEST_FAT_IN_MUSCLE_CM2 = 0.15
 METAL_HU = 1500.0
 NARROWEST_TRUNK_MM = 220.0
-BUBBLY_HU = -150.0
+BUBBLES_SHARE = 0.04
 LUNG_HU = (-950.0, -400.0)
 
 _ID = BODY_COMPOSITION.ids
@@ -103,7 +103,7 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     cavity, unseen = find_cavity(trunk)
     cavity &= ~bone & ~canal
     cavity &= ~find_psoas(hu, cavity, bone, canal, spacing)
-    bowel = _bowel_with_gas(hu, cavity, lungs, spacing)
+    bowel = _bowel_with_gas(grid.means(fine_hu < FAT.low - 10), cavity, lungs, spacing)
     warnings = []
     if not slices.any():
         warnings.append("No trunk is in view: all soft tissue but the nervous system counts as muscle.")
@@ -133,11 +133,18 @@ def _lungs(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) ->
     return dilated(lungs, 10.0, spacing) & (hu < LUNG_HU[1]) & body
 
 
-def _bowel_with_gas(hu: NDArray[np.float32], cavity: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> Mask:
-    """Bowel gas and the stool between its bubbles, which has the HU of fat where it shares voxels with gas."""
-    calm = ndimage.gaussian_filter(hu, 2.5 / spacing, truncate=2)
-    gas = cavity & (calm < BUBBLY_HU) & ~dilated(lungs, 6.0, spacing)
-    return closed(gas, 10.0, spacing) & cavity
+def _bowel_with_gas(gas: NDArray[np.float32], cavity: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Bowel gas and the stool between its bubbles, which has the HU of fat where it shares voxels with gas.
+
+    Args:
+        gas: share of gas in every coarse voxel.
+        cavity: the cavity of the trunk.
+        lungs: gas that is not in the bowel.
+        spacing: coarse voxel size (mm).
+    """
+    gas = np.where(cavity & ~dilated(lungs, 6.0, spacing), gas, 0)
+    bubbly = ndimage.gaussian_filter(gas, 6.0 / spacing, truncate=2.5) > BUBBLES_SHARE
+    return (eroded(bubbly, 4.0, spacing) | closed(gas > 0.3, 7.0, spacing)) & cavity
 
 
 def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:

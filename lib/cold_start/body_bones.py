@@ -168,14 +168,20 @@ def filled_bone(bone: Mask, canal: Mask, skull: Mask, spacing: NDArray[np.float6
     not_marrow = dilated(canal, 1.0, spacing) | skull
     # Between two plates of cortex, as in the wing of the ilium, bone is near in nearly every direction.
     bone = bone | (closed(bone, 13.0, spacing) & (_enclosure(bone, spacing, MARROW_REACH_MM) > 0.78) & ~not_marrow)
-    holes = _holes(bone | canal, spacing, gap_mm=4) & ~not_marrow
-    pieces = cc3d.connected_components(_sliced_apart(holes), connectivity=6)
-    area_cm2 = float(spacing[0] * spacing[1]) / 100
-    size = np.bincount(pieces.ravel()) * area_cm2
-    small = size < 25
-    small[0] = False
-    marrow = small[pieces][:, :, ::2]
+    marrow = _enclosed(bone | canal, spacing, largest_cm2=25)
+    # The wings of the sacrum are closed from front to back and from above, not within an axial slice.
+    sagittal = _enclosed(np.moveaxis(bone | canal, 0, 2), spacing[[1, 2, 0]], largest_cm2=15, smallest_cm2=2)
+    marrow = (marrow | np.moveaxis(sagittal, 2, 0)) & ~not_marrow
     return (bone | marrow) & ~canal & ~skull
+
+
+def _enclosed(ring: Mask, spacing: NDArray[np.float64], *, largest_cm2: float, smallest_cm2: float = 0) -> Mask:
+    """The holes of every slice whose area lies within the limits."""
+    pieces = cc3d.connected_components(_sliced_apart(_holes(ring, spacing, gap_mm=4)), connectivity=6)
+    size = np.bincount(pieces.ravel()) * float(spacing[0] * spacing[1]) / 100
+    fits = (size >= smallest_cm2) & (size < largest_cm2)
+    fits[0] = False
+    return fits[pieces][:, :, ::2]  # type: ignore[no-any-return]
 
 
 def _column(bone: Mask, canal: Mask, spacing: NDArray[np.float64]) -> Mask:

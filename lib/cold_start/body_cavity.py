@@ -200,7 +200,7 @@ def _ray_costs(
 
 
 def _outlet(trunk: Trunk, stout: Mask, centre: NDArray[np.float64]) -> tuple[float, float]:
-    """How far (mm) the cavity reaches to either side: in a slice with the pubic symphysis no farther than the ischium."""
+    """How far (mm) the cavity reaches to either side: where there is a pubic symphysis, no farther than the ischium."""
     x = (np.arange(stout.shape[0]) + 0.5) * trunk.spacing[0] - centre[0]
     y = (np.arange(stout.shape[1]) + 0.5) * trunk.spacing[1]
     symphysis = stout[np.ix_(np.abs(x) < 18, y > centre[1])].any()
