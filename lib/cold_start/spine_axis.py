@@ -1,0 +1,164 @@
+"""The line through the vertebral bodies of a CT, found on a coarse copy by its shape and followed from slice to slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lib.images.ct import CTImage
+
+Floats = npt.NDArray[np.float32]
+
+CELL_MM = 4.0
+_SAMPLES_PER_CELL = 2
+_AIR_HU = -200.0
+_BRIGHTEST_HU = 400.0
+_PAD_CELLS = 16
+_BODY_RADIUS_MM = 13.0
+_BESIDE_MM = 32.0
+_CANAL_MM = 26.0
+_ARCH_MM = 46.0
+_ENOUGH = 140.0
+_SYMMETRY_MM = 40.0
+_SYMMETRY_DEPTH_MM = 60.0
+_FREE_OFF_CENTRE_MM = 30.0
+_STEEPEST_CELLS = (1, 2)
+_BEND_COST = (30.0, 10.0)
+_SMOOTHING_MM = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpineAxis:
+    """The centres of the vertebral bodies, one for each 4 mm along the foot-to-head axis.
+
+    Attributes:
+        coarse: HU on a grid of 4 mm cells (x, y, z) in canonical order, clipped to -200..400.
+        x: centre from the first voxel in mm, one value for each z of ``coarse``.
+        y: the same from back to front.
+        z: the same from foot to head.
+        strength: how much each place looks like a vertebra, HU.
+    """
+
+    coarse: Floats
+    x: Floats
+    y: Floats
+    z: Floats
+    strength: Floats
+
+
+def find_axis(upright: CTImage) -> SpineAxis:
+    """Follow the column of vertebral bodies through a canonical volume.
+
+    A vertebral body is denser than what lies left and right of it and than the canal behind it, and has an arch
+    behind the canal. The path that collects most of this without sharp bends is the spine, where there is one;
+    :attr:`SpineAxis.strength` says where.
+    """
+    coarse = _coarse(upright)
+    score = _vertebra_score(coarse)
+    xs, ys = _best_path(score)
+    strength = score[xs, ys, np.arange(score.shape[2])]
+    sigma = _SMOOTHING_MM / CELL_MM
+    return SpineAxis(
+        coarse=coarse,
+        x=ndimage.gaussian_filter1d(xs * np.float32(CELL_MM), sigma, mode="nearest"),
+        y=ndimage.gaussian_filter1d(ys * np.float32(CELL_MM), sigma, mode="nearest"),
+        z=np.arange(coarse.shape[2], dtype=np.float32) * np.float32(CELL_MM),
+        strength=strength,
+    )
+
+
+def _coarse(upright: CTImage) -> Floats:
+    """Means of a few samples for each 4 mm cell; cell n is centred n * 4 mm from the first voxel's centre."""
+    hu, spacing = upright.hu, upright.spacing
+    cells = [max(1, int((n - 1) * mm / CELL_MM) + 1) for n, mm in zip(hu.shape, spacing, strict=True)]
+    offsets = (np.arange(_SAMPLES_PER_CELL) + 0.5) / _SAMPLES_PER_CELL - 0.5
+    picks = [
+        [
+            np.clip(np.rint((np.arange(count) + offset) * CELL_MM / mm).astype(int), 0, n - 1)
+            for offset in (offsets if mm < CELL_MM / 1.5 else offsets[:1] * 0)
+        ]
+        for count, n, mm in zip(cells, hu.shape, spacing, strict=True)
+    ]
+    total = np.zeros(cells, dtype=np.float32)
+    taken = 0
+    for pick_z in picks[2]:
+        slab = np.clip(hu[:, :, pick_z], _AIR_HU, _BRIGHTEST_HU) if len(pick_z) * 4 < hu.shape[2] else hu[:, :, pick_z]
+        for pick_x in picks[0]:
+            for pick_y in picks[1]:
+                total += np.clip(slab[np.ix_(pick_x, pick_y)], _AIR_HU, _BRIGHTEST_HU)
+                taken += 1
+    return total / np.float32(taken)
+
+
+def _vertebra_score(coarse: Floats) -> Floats:
+    """How much the place looks like the centre of a vertebral body or disc, HU."""
+    pad = _PAD_CELLS
+    padded = np.pad(coarse, ((pad, pad), (pad, pad), (0, 0)), constant_values=_AIR_HU)
+    # A body and a half along the axis, so that a disc between two bodies scores like its neighbours.
+    smooth = ndimage.uniform_filter1d(padded, round(44 / CELL_MM), axis=2, mode="nearest")
+    radius = _BODY_RADIUS_MM / CELL_MM
+    body = ndimage.gaussian_filter(np.clip(smooth, -50, 250), (radius / 1.6, radius / 1.6, 0))
+    beside = np.clip(body, 0, 250)
+    cells = round(_BESIDE_MM / CELL_MM)
+    sides = np.maximum(_shifted(beside, cells, 0), _shifted(beside, -cells, 0))
+    canal = ndimage.gaussian_filter(np.clip(smooth, -50, 300), (1, 1, 0))
+    canal = _shifted(canal, 0, round(_CANAL_MM / CELL_MM))
+    bone = ndimage.gaussian_filter(np.clip(smooth - 120, 0, 200), (2, 2, 0))
+    arch = _shifted(bone, 0, round(_ARCH_MM / CELL_MM))
+    score = body - sides + 0.5 * np.clip(body - canal, -100, 60) + 1.5 * np.minimum(arch, 80)
+    score = np.where(score > _ENOUGH, _ENOUGH + 0.25 * (score - _ENOUGH), score) - _asymmetry(smooth)
+    score = score[pad:-pad, pad:-pad]
+    return score - _off_centre_cost(coarse)[:, None, None]  # type: ignore[no-any-return]
+
+
+def _asymmetry(smooth: Floats) -> Floats:
+    """How much left and right of a place differ, mean HU; hips and ilia look like a vertebra but for this."""
+    clipped = np.clip(smooth, -100, 200)
+    cells = range(2, round(_SYMMETRY_MM / CELL_MM) + 1)
+    differences = sum(np.abs(_shifted(clipped, d, 0) - _shifted(clipped, -d, 0)) for d in cells) / len(cells)
+    around = ndimage.uniform_filter1d(differences, round(_SYMMETRY_DEPTH_MM / CELL_MM), axis=1, mode="nearest")
+    # The stretch that is compared reaches further back than forward: bowel and vessels are not symmetric.
+    return _shifted(around, 0, round(0.25 * _SYMMETRY_DEPTH_MM / CELL_MM))
+
+
+def _off_centre_cost(coarse: Floats) -> Floats:
+    """HU for each x: nothing near the middle of the body, more further out, little enough for a body cut off."""
+    tissue = (coarse > _AIR_HU + 50).sum(axis=(1, 2))
+    x = np.arange(len(tissue)) * CELL_MM
+    middle = float((x * tissue).sum() / max(1, tissue.sum()))
+    return np.clip(np.abs(x - middle) - _FREE_OFF_CENTRE_MM, 0, None).astype(np.float32)
+
+
+def _shifted(array: Floats, x: int, y: int) -> Floats:
+    """What lies x cells to the left and y cells behind each place."""
+    return np.roll(array, (x, y), axis=(0, 1))
+
+
+def _best_path(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The cells (x, y) for each z whose sum of score less the cost of bends is greatest."""
+    side, deep = _STEEPEST_CELLS
+    steps = [(i, j) for i in range(-side, side + 1) for j in range(-deep, deep + 1)]
+    costs = [_BEND_COST[0] * i * i + _BEND_COST[1] * j * j for i, j in steps]
+    width, height, length = score.shape
+    best = score[..., 0].copy()
+    came = np.zeros(score.shape, dtype=np.int8)
+    for z in range(1, length):
+        padded = np.pad(best, ((side, side), (deep, deep)), constant_values=-np.inf)
+        arrivals = np.stack(
+            [
+                padded[side + i : side + i + width, deep + j : deep + j + height] - cost
+                for (i, j), cost in zip(steps, costs, strict=True)
+            ]
+        )
+        came[..., z] = arrivals.argmax(axis=0)
+        best = arrivals.max(axis=0) + score[..., z]
+    xs, ys = np.empty(length, dtype=np.intp), np.empty(length, dtype=np.intp)
+    x, y = np.unravel_index(int(best.argmax()), best.shape)
+    for z in range(length - 1, -1, -1):
+        xs[z], ys[z] = x, y
+        i, j = steps[came[x, y, z]]
+        x, y = x + i, y + j
+    return xs, ys
