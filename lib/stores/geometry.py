@@ -12,12 +12,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 from nibabel import orientations
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from scipy import ndimage
 
-from lib.images.files import NIFTI_SUFFIXES, image_suffix, read_volume
+from lib.images.files import NIFTI_SUFFIXES, NRRD_SUFFIXES, image_suffix, read_volume
+from lib.images.itk import ITK_ERRORS, affine_of
 from lib.refusals import Refusal
 
 # Affines go through float32 and decimal text on their way through a client: the corners of a 500 mm volume then move by
@@ -70,6 +72,16 @@ def read_grid(path: Path) -> Grid:
         shape += [1] * (3 - len(shape))
         if len(shape) == 3 and min(shape) > 0:
             return _grid(shape, nifti.affine, nifti.shape)
+    if image_suffix(path.name) in NRRD_SUFFIXES and path.is_file():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except ITK_ERRORS as error:
+            raise Refusal(f"The image {path.name} cannot be read; it is damaged or cut short.") from error
+        size = list(reader.GetSize())
+        if len(size) in (2, 3):
+            return _grid(size + [1] * (3 - len(size)), affine_of(reader), size)
     array, affine, file_shape = read_volume(path)
     return _grid(array.shape, affine, file_shape)
 

@@ -37,7 +37,7 @@ class TestImagesInTheFolder:
         store = CaseStore(studies)
         os.utime(studies, (long_ago, long_ago))
         assert store.list_images() == ["ann"]
-        assert store._folder.changes() is None
+        assert store._cases._folder.changes() is None
         write_ct(studies / "ben.nii.gz")
         assert store.list_images() == ["ann", "ben"]
 
@@ -315,7 +315,7 @@ class TestRevisions:
 
     def test_a_clock_set_back_does_not_revive_an_older_label(self, store, muscles, save, monkeypatch):
         save("ann", muscles, client_id="before")
-        monkeypatch.setattr("lib.stores.case_store.time.time", lambda: 1000.0)
+        monkeypatch.setattr("lib.stores.saving.time.time", lambda: 1000.0)
         save("ann", muscles, client_id="after")
         assert store.get_label_info("ann", "final")["client_id"] == "after"
 

@@ -1,0 +1,193 @@
+"""The cases of a store, kept in step with the studies folder."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, insert, or_, select, update
+
+from lib.refusals import Refusal
+from lib.stores.files import signature_of
+from lib.stores.folder import FoundImage, Listing, StudiesFolder
+from lib.stores.history import labelled_mark
+from lib.stores.index import CASES, EVENTS, StoreIndex
+from lib.stores.names import check_name
+from lib.stores.plain import to_json
+
+PRESENT, ABSENT, REMOVED = "present", "absent", "removed"
+
+
+class Cases:
+    """The table of cases and the folder that it mirrors.
+
+    Args:
+        index: the store's index.
+        studies: the folder with the images.
+    """
+
+    def __init__(self, *, index: StoreIndex, studies: Path) -> None:
+        self._index = index
+        self._studies = studies
+        self._folder = StudiesFolder(studies)
+        self._lock = threading.RLock()
+
+    def look(self, *, force: bool = False) -> None:
+        """Bring the table up to date with the folder, if that may have changed."""
+        with self._lock:
+            listing = self._folder.changes(force=force)
+            if listing is None:
+                return
+            try:
+                self._apply(listing)
+            except BaseException:
+                self._folder.forget()
+                raise
+
+    def present(self, image_id: str) -> Row:
+        """The row of an image that is there; the folder is looked at again before an id counts as unknown.
+
+        Raises:
+            Refusal: 422 for an id that is a path, 404 for one that is not there.
+        """
+        image_id = check_name(image_id, what="image id")
+        case = self.find(image_id)
+        if case is None or case.state != PRESENT:
+            self.look()
+            case = self.find(image_id)
+        if case is None:
+            raise Refusal(f"There is no image {image_id}.", status=404)
+        if case.state != PRESENT:
+            why = "was removed" if case.state == REMOVED else "is not in the studies folder any more"
+            raise Refusal(f"The image {image_id} {why}.", status=404)
+        return case
+
+    def find(self, image_id: str) -> Row | None:
+        """The row of a case in whatever state, or ``None``."""
+        with self._index.reading() as connection:
+            return connection.execute(select(CASES).where(CASES.c.id == image_id)).first()
+
+    def change(self, connection: Connection, image_id: str, **values: Any) -> None:
+        """Set columns of a case."""
+        connection.execute(update(CASES).where(CASES.c.id == image_id).values(**values))
+
+    def add(self, connection: Connection, image_id: str, *, image: FoundImage | None = None) -> None:
+        """Add a case, unless it is there; without an image it is absent, and only its labels are known."""
+        state = PRESENT if image else ABSENT
+        connection.execute(self._index.insert_new(CASES).values(_row(image_id, state=state, image=image)))
+        if image:
+            self.change(connection, image_id, state=PRESENT, file=image.file, suffix=image.suffix)
+
+    def merge_info(self, connection: Connection, image_id: str, info: Mapping[str, Any], *, over: bool = True) -> None:
+        """Merge into the info of a case, over what is there or under it."""
+        now = connection.execute(select(CASES.c.info).where(CASES.c.id == image_id)).scalar()
+        if now is not None:
+            known = json.loads(now)
+            self.change(connection, image_id, info=to_json({**known, **info} if over else {**info, **known}))
+
+    def note_fault(self, case: Row, sentence: str) -> None:
+        """Note why an image cannot be used, until its file changes."""
+        with self._index.writing() as connection:
+            self.change(connection, case.id, fault=sentence, fault_signature=self._signature(case.file))
+            note(connection, "image_fault", {"image": case.id, "reason": sentence})
+
+    def next_open(self, tasks: Sequence[str], *, by_chance: bool, exclude: Collection[str]) -> str | None:
+        """A present case without a fault that lacks a final label of at least one of the tasks."""
+        self.look()
+        self._forget_mended_faults()
+        skipped = set(exclude)
+        with self._index.reading() as connection:
+            for image_id in _open_cases(connection, tasks, start=random.random() if by_chance else None):
+                if image_id not in skipped:
+                    file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
+                    if (self._studies / file).exists():
+                        return image_id
+        return None
+
+    def _apply(self, listing: Listing) -> None:
+        with self._index.reading() as connection:
+            rows = connection.execute(select(CASES.c.id, CASES.c.state, CASES.c.file)).all()
+        known = {row.id: (row.state, row.file) for row in rows}
+        new, changed = [], {}
+        for image_id, images in listing.images.items():
+            state, file = known.get(image_id, (None, None))
+            image = next((image for image in images if image.file == file), images[0])
+            if state is None:
+                new.append(_row(image_id, state=PRESENT, image=image))
+            elif state != PRESENT or file != image.file:
+                changed[image_id] = {"state": PRESENT, "file": image.file, "suffix": image.suffix}
+        for image_id, (state, _) in known.items():
+            if state == PRESENT and image_id not in listing.images:
+                changed[image_id] = {"state": ABSENT}
+        notes = _notes_on(listing)
+        if not (new or changed or notes):
+            return
+        with self._index.writing() as connection:
+            if new:
+                connection.execute(self._index.insert_new(CASES), new)
+            for image_id, values in changed.items():
+                self.change(connection, image_id, **values)
+            for kind, facts in notes:
+                told = exists().where(EVENTS.c.kind == kind, EVENTS.c.facts == to_json(facts))
+                if not connection.execute(select(told)).scalar():
+                    note(connection, kind, facts)
+
+    def _forget_mended_faults(self) -> None:
+        with self._index.reading() as connection:
+            query = select(CASES.c.id, CASES.c.file, CASES.c.fault_signature).where(CASES.c.fault.is_not(None))
+            faulty = connection.execute(query).all()
+        mended = [case.id for case in faulty if self._signature(case.file) != case.fault_signature]
+        if mended:
+            with self._index.writing() as connection:
+                for image_id in mended:
+                    self.change(connection, image_id, fault=None, fault_signature=None)
+
+    def _signature(self, file: str) -> str:
+        path = self._studies / file
+        return signature_of(path) if path.exists() else ""
+
+
+def note(connection: Connection, kind: str, facts: Mapping[str, Any]) -> None:
+    """Add an event within a writing transaction."""
+    connection.execute(insert(EVENTS).values(kind=kind, created=time.time(), facts=to_json(facts)))
+
+
+def _row(image_id: str, *, state: str, image: FoundImage | None) -> dict[str, Any]:
+    return {
+        "id": image_id,
+        "file": image.file if image else "",
+        "suffix": image.suffix if image else "",
+        "state": state,
+        "shuffle": random.random(),
+        "added": time.time(),
+        "info": "{}",
+        "facts": "{}",
+        "labels": "[]",
+    }
+
+
+def _open_cases(connection: Connection, tasks: Sequence[str], *, start: float | None) -> Iterator[str]:
+    """Cases without a final label of one of the tasks, by id or from a random place on."""
+    lacks_one = or_(*(CASES.c.labels.not_like(f'%"{labelled_mark(task)}"%') for task in tasks))
+    query = select(CASES.c.id).where(CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_one)
+    if start is None:
+        yield from connection.execute(query.order_by(CASES.c.id)).scalars()
+        return
+    by_chance = query.order_by(CASES.c.shuffle)
+    yield from connection.execute(by_chance.where(CASES.c.shuffle >= start)).scalars()
+    yield from connection.execute(by_chance.where(CASES.c.shuffle < start)).scalars()
+
+
+def _notes_on(listing: Listing) -> list[tuple[str, dict[str, Any]]]:
+    notes: list[tuple[str, dict[str, Any]]] = [
+        ("same_id_twice", {"image": image_id, "files": [image.file for image in images]})
+        for image_id, images in listing.images.items()
+        if len(images) > 1
+    ]
+    notes += [("file_not_taken", {"file": file, "reason": reason}) for file, reason in listing.refused.items()]
+    return notes
