@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lib.anatomy.hounsfield import BONE, FAT, MUSCLE
+from lib.anatomy.hounsfield import BONE, FAT
 from lib.anatomy.schemas import BODY_COMPOSITION
 from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, spinal_canal
 from lib.cold_start.body_cavity import Trunk, find_cavity
@@ -28,7 +28,8 @@ SKIN_MM = 2.0
 SKIN_WITH_SHARED_VOXELS_MM = 4.0
 SMALLEST_MUSCLE_CM2 = 1.0
 SMALLEST_FAT_IN_MUSCLE_CM2 = 0.15
-METAL_HU = 1500.0
+# Above this, what is no bone outside the trunk's cavity is a calcified wall or metal, below it a vessel with contrast.
+CALCIFIED_HU = 500.0
 NARROWEST_TRUNK_MM = 220.0
 BUBBLES_SHARE = 0.04
 LUNG_HU = (-950.0, -400.0)
@@ -240,7 +241,7 @@ def _label_slice(hu: NDArray, body: Mask, grid: Grid, regions: _Regions, k: int)
     soft = smooth > FAT.high
     outside = body & ~cavity & ~bone & ~nerve
 
-    muscle = outside & soft & depths & ((smooth <= MUSCLE.high) | (hu < BONE.low)) & ~genitals
+    muscle = outside & soft & depths & (hu < CALCIFIED_HU) & ~genitals
     muscle = _without_small(muscle, SMALLEST_MUSCLE_CM2 / area_cm2)
     gaps = fat & outside & depths
     muscle |= gaps & ~_without_small(gaps, SMALLEST_FAT_IN_MUSCLE_CM2 / area_cm2)

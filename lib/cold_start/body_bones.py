@@ -18,6 +18,10 @@ SMALLEST_BONE_CM3 = 1.5
 CANAL_REACH_MM = 22.0
 MARROW_REACH_MM = 16.0
 DIRECTIONS = 16
+EVEN = 1.7
+SMALLEST_CORE_CM3 = 0.3
+CORE_TO_EDGE_MM = 6.0
+LARGEST_BRANCH_CM3 = 20.0
 
 
 def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> Mask:
@@ -26,14 +30,47 @@ def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64
     Single calcifications, stones and drops of contrast are smaller than any bone in view.
     """
     dense = (hu > TRABECULAR_HU) & body
-    pieces = cc3d.connected_components(dense, connectivity=26)
+    contrast = dilated(_contrast_cores(hu, dense, spacing), CORE_TO_EDGE_MM, spacing) & dense
+    pieces = cc3d.connected_components(dense & ~contrast, connectivity=26)
     cortex = np.bincount(pieces[hu > CORTEX_HU], minlength=int(pieces.max()) + 1)
     size = np.bincount(pieces.ravel())
     voxel_cm3 = float(np.prod(spacing)) / 1000
     depth_cm = min(1.0, hu.shape[2] * float(spacing[2]) / 10)
     keep = (size * voxel_cm3 >= SMALLEST_BONE_CM3 * depth_cm) & (cortex > 0.15 * size)
+    # Branches and rims of what is filled with contrast.
+    beside = np.unique(pieces[dilated(contrast, 1.1 * float(spacing.max()), spacing)])
+    keep[beside[size[beside] * voxel_cm3 < LARGEST_BRANCH_CM3]] = False
     keep[0] = False
-    return keep[pieces]
+    return keep[pieces]  # type: ignore[no-any-return]
+
+
+def _contrast_cores(hu: NDArray[np.float32], dense: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Deep inside vessels, bowel, kidneys or a bladder filled with contrast agent.
+
+    They are as even as other soft tissue, and end soon; bone is uneven, and where it is even (inside a femoral head)
+    goes on as bone.
+    """
+    window = [2 * round(0.5 * (9 / s - 1)) + 1 if s < 6 else 1 for s in spacing]
+    mean = ndimage.uniform_filter(hu, window)
+    deviation = np.sqrt(np.maximum(ndimage.uniform_filter(hu * hu, window) - mean * mean, 0))
+    soft = (hu > 20) & (hu < 80)
+    if not soft.any():
+        return np.zeros_like(dense)
+    noise = float(np.percentile(deviation[soft], 25))
+    deep = ndimage.binary_erosion(dense, np.ones(np.minimum(window, 3)))
+    pieces = cc3d.connected_components(deep & (deviation < EVEN * noise), connectivity=26)
+    cores = np.zeros_like(dense)
+    margin = np.ceil(2 * CORE_TO_EDGE_MM / spacing).astype(int) + 1
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        around = tuple(slice(max(0, b.start - m), b.stop + m) for b, m in zip(box, margin, strict=True))
+        piece = pieces[around] == number
+        if piece.sum() * float(np.prod(spacing)) / 1000 < SMALLEST_CORE_CM3:
+            continue
+        distance = ndimage.distance_transform_edt(~piece, sampling=spacing)
+        shell = (distance > CORE_TO_EDGE_MM) & (distance <= 2 * CORE_TO_EDGE_MM)
+        if dense[around][shell].mean() < 0.5:
+            cores[around] |= piece
+    return cores
 
 
 def _closed_slice(mask: Mask, voxels: tuple[int, int]) -> Mask:
