@@ -76,11 +76,17 @@ class CaseStore(Datastore):
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._cases = Cases(index=self._index, studies=self._studies)
-            parts = {"index": self._index, "cases": self._cases, "history": self._history}
             if self._index.is_new:
-                rebuild_from_sidecars(**parts)
+                rebuild_from_sidecars(index=self._index, cases=self._cases, history=self._history)
             self._cases.look(force=True)
-            TakeOver(studies=self._studies, scratch=self._scratch, image_path=self.get_image_uri, **parts).run()
+            TakeOver(
+                studies=self._studies,
+                scratch=self._scratch,
+                index=self._index,
+                cases=self._cases,
+                history=self._history,
+                image_path=self.get_image_uri,
+            ).run()
             remove_left_overs(self._scratch)
 
     def close(self) -> None:
@@ -554,7 +560,7 @@ class CaseStore(Datastore):
             row = connection.execute(query.order_by(REVISIONS.c.created.desc()).limit(1)).first()
         if row is not None and not read_grid(self._history.revision(row).path).same_place(read_grid(path)):
             raise Refusal(
-                f"An earlier image called {image_id} had labels that do not fit this one; choose another id.",
+                f"An earlier image {image_id} had labels that do not fit this one; choose another id.",
                 status=409,
             )
 

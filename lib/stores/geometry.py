@@ -73,7 +73,7 @@ def read_grid(path: Path) -> Grid:
         if len(shape) == 3 and min(shape) > 0:
             return _grid(shape, nifti.affine, nifti.shape)
     if image_suffix(path.name) in NRRD_SUFFIXES and path.is_file():
-        reader = sitk.ImageFileReader()
+        reader: Any = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         try:
             reader.ReadImageInformation()

@@ -171,9 +171,7 @@ class TestAddAndRemoveImages:
             store.add_image(image_id, str(upload), {})
         assert refused.value.status_code == 422
 
-    @pytest.mark.parametrize(
-        "bad", ["empty", "truncated", "text", "nan", "4d", "mr", "suffix"], ids=lambda bad: str(bad)
-    )
+    @pytest.mark.parametrize("bad", ["empty", "truncated", "text", "nan", "4d", "mr", "suffix"])
     def test_what_is_no_ct_is_refused_and_leaves_nothing(self, store, studies, tmp_path, write_ct, bad):
         path = (
             write_ct(tmp_path / ("u.txt.gz" if bad == "suffix" else "u.nii.gz"))
@@ -212,8 +210,8 @@ class TestAddAndRemoveImages:
         with pytest.raises(Refusal, match="removed"):
             store.get_image_uri("ann")
 
-    def test_another_image_does_not_inherit_the_labels_of_a_removed_one(
-        self, store, studies, tmp_path, muscles, save, write_ct, affine
+    def test_another_image_does_not_inherit_the_labels_of_a_removed_one(  # noqa: PLR0917 - fixtures
+        self, store, studies, tmp_path, muscles, save, write_ct
     ):
         save("ann", muscles)
         content = (studies / "ann.nii.gz").read_bytes()

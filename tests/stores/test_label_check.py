@@ -135,7 +135,9 @@ class TestBrushSpill:
         save("ann", muscles)
         assert np.array_equal(stored(store, "ann", "l3_muscle"), muscles)
 
-    def test_it_counts_along_the_body_whichever_axis_that_is(self, store, studies, write_ct, muscles, save, affine):
+    def test_it_counts_along_the_body_whichever_axis_that_is(  # noqa: PLR0917 - fixtures
+        self, store, studies, write_ct, muscles, save, affine
+    ):
         turned = np.ascontiguousarray(muscles.transpose(2, 0, 1))
         turned[5, 4, 4] = 2
         affine = affine[:, [2, 0, 1, 3]]
@@ -162,7 +164,9 @@ class TestGeometry:
 
     @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
     @pytest.mark.parametrize("flips", [(1, 1, -1), (-1, 1, -1), (-1, -1, -1)])
-    def test_flipped_and_swapped_axes_are_put_back(self, store, muscles, save, affine, order, flips):
+    def test_flipped_and_swapped_axes_are_put_back(  # noqa: PLR0917 - fixtures
+        self, store, muscles, save, affine, order, flips
+    ):
         ornt = np.column_stack([order, flips])
         moved = nib.orientations.apply_orientation(muscles, ornt)
         moved_affine = affine @ nib.orientations.inv_ornt_aff(ornt, muscles.shape)
@@ -185,7 +189,7 @@ class TestGeometry:
 
     @pytest.mark.parametrize("image_shape", [(24, 20), (24, 20, 1)])
     @pytest.mark.parametrize("label_shape", [(24, 20), (24, 20, 1)])
-    def test_a_2d_image_takes_both_forms_and_keeps_its_own(
+    def test_a_2d_image_takes_both_forms_and_keeps_its_own(  # noqa: PLR0917 - fixtures
         self, store, studies, write_ct, muscles, save, image_shape, label_shape
     ):
         write_ct(studies / "flat.nii.gz", shape=image_shape)
@@ -198,7 +202,7 @@ class TestGeometry:
 class TestSegNrrd:
     @staticmethod
     def write(path: Path, array, affine, segments, layers=1):
-        image = image_like(array[..., 0] if layers == 1 else array[..., 0], affine)
+        image = image_like(array[..., 0], affine)
         if layers > 1:
             image = sitk.Compose([image_like(np.ascontiguousarray(array[..., n]), affine) for n in range(layers)])
         for number, (name, layer, value) in enumerate(segments):
@@ -262,7 +266,7 @@ class TestBadLabels:
             (lambda a: a.astype(np.float32) * 0.5, "fractional"),
             (lambda a: -a.astype(np.int16), "negative"),
             (lambda a: np.where(a == 1, np.nan, a).astype(np.float32), "NaN"),
-            (lambda a: np.zeros_like(a), "empty"),
+            (np.zeros_like, "empty"),
             (lambda a: a.astype(np.int32) * 100_000, "no segment number"),
             (lambda a: a.astype(np.complex64), "whole numbers"),
             (lambda a: np.stack([a, a], axis=-1), "shape"),

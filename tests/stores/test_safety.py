@@ -24,8 +24,9 @@ import sys
 from lib.stores import CaseStore
 store = CaseStore(sys.argv[1])
 for n in range(1_000_000):
-    store.save_label(("ann", "ben", "cat")[n % 3], sys.argv[2], "final", {"task": "l3_muscle", "client_id": f"{sys.argv[3]}-{n}"})
-    print(f"{sys.argv[3]}-{n}", flush=True)
+    name = f"{sys.argv[3]}-{n}"
+    store.save_label(("ann", "ben", "cat")[n % 3], sys.argv[2], "final", {"task": "l3_muscle", "client_id": name})
+    print(name, flush=True)
 """
 
 SAVE_LABELS = """
