@@ -122,16 +122,16 @@ class Environment:
         setuptools = [package for package in packages if package.startswith("setuptools==")]
         with self.log.open("w", encoding="utf-8") as log:
             if setuptools:
-                self._pip([*setuptools], log=log)
-            self._pip(["--no-build-isolation", "-r", str(requirements)], log=log, total=len(packages))
+                self._pip(setuptools, log=log, packages=setuptools)
+            self._pip(["--no-build-isolation", "-r", str(requirements)], log=log, packages=packages)
         part = self._note.with_suffix(".part")
         part.write_text(json.dumps({file.name: fingerprint(file) for file in included(requirements)}), encoding="utf-8")
         part.replace(self._note)
 
-    def _pip(self, arguments: Sequence[str], *, log: IO[str], total: int = 0) -> None:
-        """Run `pip install`; with a ``total`` of packages, show how far it is."""
+    def _pip(self, arguments: Sequence[str], *, log: IO[str], packages: Sequence[str]) -> None:
+        """Run `pip install` and show how far it is with ``packages``."""
         command = [str(self.python), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-        progress = Progress(total=total)
+        progress = Progress(packages)
         errors = []
         with subprocess.Popen(
             # Compiling all modules takes a third of the time; Python compiles the few it imports by itself.
@@ -152,6 +152,7 @@ class Environment:
                         errors.append(line[len("ERROR: ") :].strip())
                 code = pip.wait()
             finally:
+                progress.end()
                 if pip.poll() is None:
                     pip.terminate()
         if code != 0:
@@ -165,30 +166,33 @@ class Environment:
 class Progress:
     """Says how far pip is, from pip's own lines: one line that is written over in a terminal, many lines elsewhere."""
 
-    def __init__(self, *, total: int) -> None:
-        self._total = total
-        self._done = 0
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._names = {package.split("==")[0].lower().replace("_", "-") for package in packages}
+        self._seen: set[str] = set()
 
     def read(self, line: str) -> None:
         """Take one line of pip's output."""
-        if not self._total:
-            return
-        package = re.match(r"(?:Collecting|Processing|Requirement already satisfied:) (.*) \(from -r ", line)
+        package = re.match(r"(?:Collecting|Processing|Requirement already satisfied:) (\S+)", line)
         download = re.match(r"\s*Downloading (\S+?)-.* \((\d{2,}\.?\d* MB|.* GB)\)", line)
         if package:
-            self._done += 1
-            name = re.split(r"==|-\d| in ", Path(package.group(1)).name)[0]
-            self._say(f"{self._done} of {self._total}: {name}")
+            name = re.split(r"==|-\d", Path(package.group(1)).name)[0].lower().replace("_", "-")
+            # pip comes back to a package when another one asks for it, then without its version.
+            if name in self._names and name not in self._seen:
+                self._seen.add(name)
+                self._say(f"{len(self._seen)} of {len(self._names)}: {name}")
         elif download:
-            self._say(f"{self._done} of {self._total}: {download.group(1)}, {download.group(2)}")
-        elif line.startswith("Ignoring "):
-            self._total -= 1  # meant for another operating system
+            self._say(f"{len(self._seen)} of {len(self._names)}: {download.group(1)}, {download.group(2)}")
+        elif line.startswith("Ignoring "):  # it is meant for another operating system
+            self._names.discard(line.split()[1].rstrip(":").lower())
         elif line.startswith("Installing collected packages"):
-            self._say("all there, unpacking (some minutes)")
+            self._say("all there, unpacking")
         elif line.startswith("Successfully installed"):
             self._say("installed")
-            if sys.stdout.isatty():
-                print()
+
+    def end(self) -> None:
+        """Leave the line that is written over."""
+        if sys.stdout.isatty():
+            print()
 
     def _say(self, text: str) -> None:
         if sys.stdout.isatty():

@@ -1,5 +1,7 @@
 """The environment is installed once, again when the requirements change, and never taken for whole when it is not."""
 
+import contextlib
+import importlib.metadata
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from scripts.command import Stop
 from scripts.environment import (
@@ -19,6 +22,7 @@ from scripts.environment import (
     pinned,
     remove_half_installed,
 )
+from scripts.interpreter import WANTED
 
 
 def wheel(folder: Path, *, name: str, version: str) -> None:
@@ -139,6 +143,13 @@ class TestTheProjectsRequirements:
             assert "/" not in line, line
         names = [line.split("==")[0].lower().replace("_", "-") for line in packages]
         assert len(names) == len(set(names))
+
+    def test_install_on_every_python_of_the_wanted_version(self):
+        first = f"{WANTED[0]}.{WANTED[1]}.0"
+        for name in (package.split("==")[0] for package in pinned(RUNTIME)):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # it is for another operating system
+                accepted = importlib.metadata.metadata(name).get("Requires-Python") or ""
+                assert SpecifierSet(accepted).contains(first), f"{name} needs Python {accepted}"
 
     def test_hold_what_is_known_to_work_together(self):
         assert {
