@@ -29,6 +29,7 @@ Mask = npt.NDArray[np.bool_]
 _DENOISE_MM = 1.0
 _SOFTNESS_HU = 12.0
 _SKIN_RIM_MM = 1.5
+_CUT_OFF_MM = 40.0
 _TYPICAL_MUSCLE_HU = 50.0
 _DARKER_HU = 32.0
 _BRIGHTER_HU = 55.0
@@ -89,7 +90,7 @@ def segment_l3(image: CTImage, index: int) -> L3Segmentation:
     rim = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] > _SKIN_RIM_MM
     visceral = abdomen & fat & ~_bowel_content(denoised, inside) & (groups == 0)
     subcutaneous = outside_muscles & inside & rim & fat
-    warnings, doubt = _judge(groups, wall, spine, seen, body)
+    warnings, doubt = _judge(groups, wall, spine, seen=seen, body=body, spacing=spacing)
 
     muscle = _back_to_slice(frame, [groups == i for i in L3_MUSCLE.ids.values()], spacing)
     tissue = _back_to_slice(frame, [groups > 0, visceral, subcutaneous], spacing)
@@ -106,10 +107,10 @@ def _muscle_groups(
     radius, ray = polar.radius_and_angle(dense.shape)
     outer = polar.at(wall.outer, ray)
     thickness = polar.at(wall.thickness, ray)
-    bony = ndimage.binary_dilation(spine.bone, iterations=3) & (hu > MUSCLE.high)
-    front = front_of_back(np.where(bony, dense, alike), spine)
-    y = np.arange(dense.shape[1])[None, :]
     within = radius <= outer
+    bony = ndimage.binary_dilation(spine.bone, iterations=3) & (hu > MUSCLE.high)
+    front = front_of_back(np.where(bony, dense, alike), (1 - dense) * within, spine)
+    y = np.arange(dense.shape[1])[None, :]
     behind = within & (y <= front[:, None]) & ~spine.canal
 
     # Bone counts as dense only so that ribs do not interrupt a surface; here it is taken out.
@@ -129,7 +130,7 @@ def _muscle_groups(
     found = [find_psoas(np.minimum(free, alike), hu, taken, spine, side=side) for side in (-1, 1)]
     for psoas in found:
         groups[psoas.mask] = L3_MUSCLE["psoas"].id
-    # Fat lies between muscles only where there is muscle in front of it; beside quadratus lumborum it is retroperitoneal.
+    # Only fat with muscle in front of it lies between muscles; beside quadratus lumborum it is retroperitoneal.
     paraspinal = groups == L3_MUSCLE["paraspinal"].id
     between = np.maximum.accumulate(paraspinal[:, ::-1], axis=1)[:, ::-1]
     medial = np.abs(np.arange(dense.shape[0]) - spine.centre[0]) < spine.half_width
@@ -138,7 +139,7 @@ def _muscle_groups(
 
 
 def _like_muscle(hu: Floats, dense: Floats, spine: Spine) -> Floats:
-    """1 where the HU, averaged over what is neither fat nor bone, are those of the back's muscles, 0 for fluid or contrast."""
+    """1 where the HU, averaged over soft tissue, are those of the muscles of the back; 0 for fluid or contrast."""
     x, y = np.ogrid[: hu.shape[0], : hu.shape[1]]
     off, behind = np.abs(x - spine.centre[0]), spine.back - y
     back = (off > 12) & (off < 50) & (behind > 15) & (behind < 45) & MUSCLE.contains(hu)
@@ -187,7 +188,13 @@ def _bowel_content(hu: Floats, inside: Mask) -> Mask:
 
 
 def _judge(
-    groups: npt.NDArray[np.uint8], wall: Wall, spine: Spine, seen: tuple[float, float], body: Mask
+    groups: npt.NDArray[np.uint8],
+    wall: Wall,
+    spine: Spine,
+    *,
+    seen: tuple[float, float],
+    body: Mask,
+    spacing: tuple[float, float],
 ) -> tuple[tuple[str, ...], float]:
     warnings = []
     middle = groups.shape[0] // 2
@@ -198,7 +205,10 @@ def _judge(
         if min(areas) == 0 or max(areas) > 1.8 * min(areas):
             warnings.append(f"{name} differs much between left and right; check it.")
         doubts.append(min(1.0, abs(areas[0] - areas[1]) / (max(areas) + 1.0)))
-    if body[[0, -1]].any() or body[:, [0, -1]].any():
+    cut = max(
+        float(body[[0, -1]].sum(axis=1).max() * spacing[1]), float(body[:, [0, -1]].sum(axis=0).max() * spacing[0])
+    )
+    if cut > _CUT_OFF_MM:
         warnings.append("The body is cut off at the edge of the image; areas are too small.")
         doubts.append(0.5)
     if spine.contrast < 25:

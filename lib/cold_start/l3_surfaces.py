@@ -171,13 +171,14 @@ def _spread(values: Floats, weights: Floats, typical: Floats, polar: Polar) -> F
     return (top + 0.004 * typical) / (bottom + 0.004)
 
 
-def front_of_back(dense: Floats, spine: Spine) -> Floats:
+def front_of_back(dense: Floats, fat: Floats, spine: Spine) -> Floats:
     """For every column of the working grid the y up to which the muscles of the back reach forwards.
 
     Beside the vertebra that is the front of quadratus lumborum; behind it, the back of the arch.
 
     Args:
         dense: working grid, 0..1, how much a pixel is no fat and no gas; bone counts as dense.
+        fat: the same grid, 0..1, fat within the outer surface of the muscles.
         spine: the vertebra.
     """
     columns = np.arange(dense.shape[0])
@@ -192,6 +193,8 @@ def front_of_back(dense: Floats, spine: Spine) -> Floats:
     # Muscle left in front costs, and so does fat just behind; the kidney lies in front, so the former costs less.
     cost = 0.8 * sum_ahead(block, 6) + sum_ahead((1 - block)[:, ::-1], 6)[:, ::-1]
     cost += ((heights[None, :] - expected[:, None]) / 9.0) ** 2 * 0.5
+    # Between the muscles of the back there is little fat; much of it means that the path runs in front of the kidney.
+    cost += 0.5 * np.clip(sum_below(fat)[:, low:high] - 11.0, 0, None)
     for side in (-1, 1):
         order = columns[(side * (columns - spine.centre[0]) >= edge) & (off <= 125)]
         if side < 0:
