@@ -175,7 +175,7 @@ class Progress:
         package = re.match(r"(?:Collecting|Processing|Requirement already satisfied:) (\S+)", line)
         download = re.match(r"\s*Downloading (\S+?)-.* \((\d{2,}\.?\d* MB|.* GB)\)", line)
         if package:
-            name = re.split(r"==|-\d", Path(package.group(1)).name)[0].lower().replace("_", "-")
+            name = re.split(r"==|-\d+\.", Path(package.group(1)).name)[0].lower().replace("_", "-")
             # pip comes back to a package when another one asks for it, then without its version.
             if name in self._names and name not in self._seen:
                 self._seen.add(name)
