@@ -74,15 +74,17 @@ def segment_body(image: CTImage) -> BodySegmentation:
     Raises:
         Refusal: there is no body in the image.
     """
-    body = body_mask(image, arms=True)
+    # Axial slices are worked on one by one; they have to lie together in memory.
+    hu = np.asfortranarray(image.hu)
+    body = np.asfortranarray(body_mask(image, arms=True))
     if not body.any():
         raise Refusal("There is no body in this image: nothing in it is as large and as dense as a limb.")
     grid = Grid.of(image.shape, image.spacing)
-    regions, doubt, warnings = _coarse_regions(grid, image.hu, body)
-    label = np.zeros(image.shape, np.uint8)
+    regions, doubt, warnings = _coarse_regions(grid, hu, body)
+    label = np.zeros(image.shape, np.uint8, order="F")
     for k in range(image.shape[2]):
         if body[:, :, k].any():
-            label[:, :, k] = _label_slice(image.hu[:, :, k], body[:, :, k], grid, regions, k)
+            label[:, :, k] = _label_slice(hu[:, :, k], body[:, :, k], grid, regions, k)
     return BodySegmentation(label=label, doubt=doubt, warnings=warnings)
 
 
@@ -93,18 +95,19 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     plane = (float(spacing[0]), float(spacing[1]))
     trunk_body = np.stack([without_arms(body[:, :, k], plane) for k in range(body.shape[2])], axis=2)
 
-    bright = bright_bone(hu, body, spacing)
+    bright, contrast = bright_bone(hu, body, spacing)
     canal = spinal_canal(hu, trunk_body, bright, spacing)
     skull = inside_skull(hu, bright, spacing)
     bone = filled_bone(bright, canal, skull, spacing)
 
     lungs = _lungs(hu, trunk_body, spacing)
     slices = _trunk_slices(trunk_body, bone, lungs, spacing)
-    trunk = Trunk(hu=hu, body=trunk_body, bone=bone, slices=slices, spacing=spacing)
+    trunk = Trunk(hu=hu, body=trunk_body, bone=bone, contrast=contrast & ~bone, slices=slices, spacing=spacing)
     cavity, unseen = find_cavity(trunk)
     cavity &= ~bone & ~canal
+    cavity |= trunk.contrast & trunk_body & slices
     cavity &= ~find_psoas(hu, cavity, bone, canal, spacing)
-    bowel = _bowel_with_gas(grid.means(fine_hu < FAT.low - 10), cavity, lungs, spacing)
+    bowel = _bowel_with_gas(grid.shares_below(fine_hu, FAT.low - 10), cavity, lungs, spacing)
     warnings = []
     if not slices.any():
         warnings.append("No trunk is in view: all soft tissue but the nervous system counts as muscle.")

@@ -24,10 +24,13 @@ CORE_TO_EDGE_MM = 6.0
 LARGEST_BRANCH_CM3 = 20.0
 
 
-def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> Mask:
+def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> tuple[Mask, Mask]:
     """Voxels as dense as bone that hang together with enough cortex to be one; not yet filled.
 
     Single calcifications, stones and drops of contrast are smaller than any bone in view.
+
+    Returns:
+        Bone, and what is filled with contrast agent.
     """
     dense = (hu > TRABECULAR_HU) & body
     contrast = dilated(_contrast_cores(hu, dense, spacing), CORE_TO_EDGE_MM, spacing) & dense
@@ -41,7 +44,7 @@ def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64
     beside = np.unique(pieces[dilated(contrast, 1.1 * float(spacing.max()), spacing)])
     keep[beside[size[beside] * voxel_cm3 < LARGEST_BRANCH_CM3]] = False
     keep[0] = False
-    return keep[pieces]  # type: ignore[no-any-return]
+    return keep[pieces], contrast
 
 
 def _contrast_cores(hu: NDArray[np.float32], dense: Mask, spacing: NDArray[np.float64]) -> Mask:
@@ -61,11 +64,12 @@ def _contrast_cores(hu: NDArray[np.float32], dense: Mask, spacing: NDArray[np.fl
     pieces = cc3d.connected_components(deep & (deviation < EVEN * noise), connectivity=26)
     cores = np.zeros_like(dense)
     margin = np.ceil(2 * CORE_TO_EDGE_MM / spacing).astype(int) + 1
+    size_cm3 = np.bincount(pieces.ravel()) * float(np.prod(spacing)) / 1000
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        if size_cm3[number] < SMALLEST_CORE_CM3:
+            continue
         around = tuple(slice(max(0, b.start - m), b.stop + m) for b, m in zip(box, margin, strict=True))
         piece = pieces[around] == number
-        if piece.sum() * float(np.prod(spacing)) / 1000 < SMALLEST_CORE_CM3:
-            continue
         distance = ndimage.distance_transform_edt(~piece, sampling=spacing)
         shell = (distance > CORE_TO_EDGE_MM) & (distance <= 2 * CORE_TO_EDGE_MM)
         if dense[around][shell].mean() < 0.5:

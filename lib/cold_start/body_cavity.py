@@ -31,6 +31,7 @@ class Trunk:
         hu: CT.
         body: the trunk without arms.
         bone: bone with its marrow.
+        contrast: vessels and viscera filled with contrast agent.
         slices: the slices that have a cavity.
         spacing: voxel size (mm).
     """
@@ -38,6 +39,7 @@ class Trunk:
     hu: NDArray[np.float32]
     body: Mask
     bone: Mask
+    contrast: Mask
     slices: NDArray[np.bool_]
     spacing: NDArray[np.float64]
 
@@ -187,6 +189,7 @@ def _ray_costs(
         # Fat just under the outer surface is rather what lies between the muscles of the wall.
         fatty = np.clip((sample(depth) - 8) / 6, -0.3, 1)
         wall_minus_cavity = np.where(gas, 4.0, np.where(fat, fatty, soft))
+        wall_minus_cavity[sample(trunk.contrast) > 0.5] = 4.0
         wall_minus_cavity[beyond] = 0
 
         step = np.clip((np.roll(hu, -1, axis=1) - np.roll(hu, 1, axis=1)) / 80.0, 0, 1)

@@ -53,13 +53,22 @@ class Grid:
 
     def means(self, fine: NDArray) -> NDArray[np.float32]:
         """Block means of a fine volume, one coarse slice at a time so that no second fine volume is needed."""
+        return self._blocks(fine, lambda slab: slab)
+
+    def shares_below(self, fine: NDArray, limit: float) -> NDArray[np.float32]:
+        """For every coarse voxel the share of its fine voxels below a limit."""
+        return self._blocks(fine, lambda slab: slab < limit)
+
+    def _blocks(self, fine: NDArray, prepare: Callable[[NDArray], NDArray]) -> NDArray[np.float32]:
         out = np.empty(self.shape, np.float32)
         fi, fj, fk = self.factors
         pad = [(0, n * f - m) for n, f, m in zip(self.shape[:2], (fi, fj), self.fine_shape[:2], strict=True)]
         for k in range(self.shape[2]):
-            slab = fine[:, :, k * fk : (k + 1) * fk].mean(axis=2, dtype=np.float32)
-            slab = np.pad(slab, pad, mode="edge")
-            out[:, :, k] = slab.reshape(self.shape[0], fi, self.shape[1], fj).mean(axis=(1, 3))
+            slices = prepare(fine[:, :, k * fk : (k + 1) * fk])
+            plane = sum((slices[:, :, s].astype(np.float32) for s in range(1, slices.shape[2])), slices[:, :, 0])
+            plane = np.pad(plane.astype(np.float32) / slices.shape[2], pad, mode="edge")
+            rows = np.add.reduceat(plane, np.arange(0, plane.shape[0], fi), axis=0)
+            out[:, :, k] = np.add.reduceat(rows, np.arange(0, plane.shape[1], fj), axis=1) / (fi * fj)
         return out
 
     def fine_slice(self, coarse: NDArray, k: int) -> NDArray[np.float32]:
