@@ -13,6 +13,7 @@ from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SARCOPENIA
 from lib.cold_start.body import segment_body
 from lib.cold_start.l3 import L3Segmentation, segment_l3
 from lib.cold_start.levels import SpineLevels, find_levels
+from lib.cold_start.vertebrae import label_vertebrae, mark_slice
 from lib.images import CTImage
 from lib.refusals import Refusal
 
@@ -53,7 +54,12 @@ class ChosenSlice:
     level: str
     doubt: float
     warnings: tuple[str, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+    found: SpineLevels | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The levels for ``params``."""
+        return {} if self.found is None else _levels_json(self.found)
 
 
 def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
@@ -72,7 +78,6 @@ def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
             raise Refusal(f"slice_index is outside the image, which has the slices 0 to {slices - 1}.")
         return ChosenSlice(index=requested, level=CHOSEN_BY_HAND, doubt=0.0)
     levels = find_levels(image)
-    details = _levels_json(levels)
     if levels.l3_slice is None:
         raise Refusal(" ".join([*levels.warnings, "L3 was not found; choose the slice by hand with slice_index."]))
     return ChosenSlice(
@@ -80,14 +85,18 @@ def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
         level=L3_INFERIOR_ENDPLATE if slices > 1 else NOT_CHECKED,
         doubt=1 - levels.confidence if slices > 1 else 0.0,
         warnings=levels.warnings,
-        details=details,
+        found=levels,
     )
 
 
 def answer_l3_slice(image: CTImage, requested: int | None) -> Answer:
     """The L3 slice, marked on the vertebra, and the vertebrae above and below by name."""
     chosen = choose_slice(image, requested)
-    label = np.zeros(image.shape, np.uint8)
+    if chosen.found is None:
+        label = np.zeros(image.shape, np.uint8)
+        label[:, :, chosen.index] = mark_slice(image, chosen.index)
+    else:
+        label = label_vertebrae(image, chosen.found)
     return Answer(
         label=label,
         method="landmarks",

@@ -1,0 +1,90 @@
+"""The vertebrae between their endplates as a label, so that an annotator begins from marked levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lib.anatomy.schemas import L3_SLICE
+from lib.cold_start.levels import SpineLevels
+from lib.cold_start.spine_axis import SpineAxis, find_axis
+from lib.images import CTImage
+
+# Reach of a vertebra from the centre of its body, with the transverse and spinous processes but without the ribs.
+_BESIDE_MM = 42.0
+_IN_FRONT_MM = 24.0
+_BEHIND_MM = 65.0
+# Half axes of an adult lumbar vertebral body, a little wide.
+_BODY_HALF_WIDTH_MM = 27.0
+_BODY_HALF_DEPTH_MM = 20.0
+# Spongy bone of a body against the psoas beside it, and dense bone against contrast in vessels.
+_BODY_HU = 100.0
+_PROCESS_HU = 160.0
+_SMOOTHING_MM = 1.0
+# How far a vertebra is marked whose other endplate is out of view.
+_HEIGHT_MM = 28.0
+
+
+def label_vertebrae(image: CTImage, found: SpineLevels) -> npt.NDArray[np.uint8]:
+    """Mark the numbered vertebrae and the L3 slice.
+
+    Args:
+        image: in canonical order, the one that ``found`` was found in.
+        found: the levels; only what they name is marked.
+
+    Returns:
+        Ids of the ``l3_slice`` schema, shape of the image. On the L3 slice the vertebral body is ``l3_slice``.
+    """
+    label = np.zeros(image.shape, np.uint8)
+    if image.shape[2] == 1:
+        label[:, :, 0] = mark_slice(image, 0)
+        return label
+    axis = find_axis(image)
+    slice_mm = float(image.spacing[2])
+    for level in found.levels:
+        name = f"vertebra_{level.name}"
+        top, bottom = level.superior_mm, level.inferior_mm
+        if name not in L3_SLICE or (top is None and bottom is None):
+            continue
+        low = bottom if bottom is not None else top - _HEIGHT_MM  # type: ignore[operator]
+        high = top if top is not None else bottom + _HEIGHT_MM  # type: ignore[operator]
+        for index in range(max(0, round(low / slice_mm)), min(image.shape[2], round(high / slice_mm) + 1)):
+            body, processes = _bone_at(image, axis, index)
+            label[:, :, index][body | processes] = L3_SLICE.ids[name]
+    if found.l3_slice is not None:
+        plane = label[:, :, found.l3_slice]
+        plane[:] = 0
+        plane[_bone_at(image, axis, found.l3_slice)[0]] = L3_SLICE.ids["l3_slice"]
+    return label
+
+
+def _bone_at(image: CTImage, axis: SpineAxis, index: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """The vertebral body and the other bone around it on one slice."""
+    z = index * float(image.spacing[2])
+    sx, sy = image.spacing[:2]
+    x = np.arange(image.shape[0])[:, None] * sx - np.interp(z, axis.z, axis.x)
+    y = np.arange(image.shape[1])[None, :] * sy - np.interp(z, axis.z, axis.y)
+    hu = ndimage.gaussian_filter(image.hu[:, :, index].astype(np.float32), (_SMOOTHING_MM / sx, _SMOOTHING_MM / sy))
+    in_body = (x / _BODY_HALF_WIDTH_MM) ** 2 + (y / _BODY_HALF_DEPTH_MM) ** 2 <= 1
+    body = ndimage.binary_fill_holes(_largest(in_body & (hu > _BODY_HU)))
+    if not body.any():  # through a disc, or bone that has lost its mineral
+        body = in_body
+    reach = (np.abs(x) <= _BESIDE_MM) & (y <= _IN_FRONT_MM) & (y >= -_BEHIND_MM)
+    return body, reach & (hu > _PROCESS_HU) & ~body
+
+
+def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    parts, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))  # type: ignore[no-any-return]
+
+
+def mark_slice(image: CTImage, index: int) -> npt.NDArray[np.uint8]:
+    """A slice that was not searched for: a small mark on it where the body is densest, (x, y), ids of the schema."""
+    smooth = ndimage.gaussian_filter(image.hu[:, :, index].astype(np.float32), 5.0 / image.spacing[:2])
+    x, y = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
+    marked = np.zeros(image.shape[:2], np.uint8)
+    marked[max(0, x - 1) : x + 2, max(0, y - 1) : y + 2] = L3_SLICE.ids["l3_slice"]
+    return marked
