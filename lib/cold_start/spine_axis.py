@@ -1,4 +1,4 @@
-"""The line through the vertebral bodies of a CT, found on a coarse copy by its shape and followed from slice to slice."""
+"""The line through the vertebral bodies of a CT, found on a coarse copy by the shape of a vertebra."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ _PAD_CELLS = 16
 _BODY_RADIUS_MM = 13.0
 _BESIDE_MM = 32.0
 _CANAL_MM = 26.0
-_ARCH_MM = 46.0
+_ARCH_MM = 44.0
+_ARCH_SPREAD_MM = 8.0
+_SEGMENT_MM = 36.0
+_SOFT_HU = 80.0
+_SPONGY_HU = 180.0
+_FULL_BODY_HU = 90.0
+_FULL_CANAL_HU = 60.0
+_FULL_ARCH_HU = 60.0
 _ENOUGH = 140.0
 _SYMMETRY_MM = 40.0
 _SYMMETRY_DEPTH_MM = 60.0
@@ -97,19 +104,26 @@ def _vertebra_score(coarse: Floats) -> Floats:
     """How much the place looks like the centre of a vertebral body or disc, HU."""
     pad = _PAD_CELLS
     padded = np.pad(coarse, ((pad, pad), (pad, pad), (0, 0)), constant_values=_AIR_HU)
-    # A body and a half along the axis, so that a disc between two bodies scores like its neighbours.
-    smooth = ndimage.uniform_filter1d(padded, round(44 / CELL_MM), axis=2, mode="nearest")
+    # About a whole segment, so that a disc between two bodies scores like its neighbours.
+    smooth = ndimage.uniform_filter1d(padded, round(_SEGMENT_MM / CELL_MM), axis=2, mode="nearest")
     radius = _BODY_RADIUS_MM / CELL_MM
-    body = ndimage.gaussian_filter(np.clip(smooth, -50, 250), (radius / 1.6, radius / 1.6, 0))
-    beside = np.clip(body, 0, 250)
+    body = ndimage.gaussian_filter(np.clip(smooth, -50, _SPONGY_HU), (radius / 1.6, radius / 1.6, 0))
     cells = round(_BESIDE_MM / CELL_MM)
-    sides = np.maximum(_shifted(beside, cells, 0), _shifted(beside, -cells, 0))
+    sides = np.maximum(np.maximum(_shifted(body, cells, 0), _shifted(body, -cells, 0)), 0)
     canal = ndimage.gaussian_filter(np.clip(smooth, -50, 300), (1, 1, 0))
     canal = _shifted(canal, 0, round(_CANAL_MM / CELL_MM))
-    bone = ndimage.gaussian_filter(np.clip(smooth - 120, 0, 200), (2, 2, 0))
+    bone = ndimage.gaussian_filter(np.clip(smooth - _SOFT_HU, 0, 200), (1.5, 1.5, 0))
+    bone = ndimage.maximum_filter1d(bone, 2 * round(_ARCH_SPREAD_MM / CELL_MM) + 1, axis=1)
     arch = _shifted(bone, 0, round(_ARCH_MM / CELL_MM))
-    score = body - sides + 0.5 * np.clip(body - canal, -100, 60) + 1.5 * np.minimum(arch, 80)
-    score = np.where(score > _ENOUGH, _ENOUGH + 0.25 * (score - _ENOUGH), score) - _asymmetry(smooth)
+    parts = np.stack(
+        [
+            np.clip((body - sides) / _FULL_BODY_HU, -1, 1.2),
+            np.clip((body - canal) / _FULL_CANAL_HU, -1, 1.2),
+            np.clip(arch / _FULL_ARCH_HU, -1, 1.2),
+        ]
+    )
+    # The weakest of the three counts most: laminae have bone enough but none behind, an aorta has no canal behind.
+    score = _ENOUGH * (0.2 * parts.sum(axis=0) + 0.4 * parts.min(axis=0)) - _asymmetry(smooth)
     score = score[pad:-pad, pad:-pad]
     return score - _off_centre_cost(coarse)[:, None, None]  # type: ignore[no-any-return]
 

@@ -19,7 +19,7 @@ _CREST_SPREAD_MM = 13.0
 _RIB_ABOVE_T12_L1_MM = 15.0
 _RIB_SPREAD_MM = 10.0
 # How often a landmark misleads altogether: lumbar ribs, a missing twelfth rib, a tilted pelvis, a calcified bowel.
-_MISLEADING = 0.06
+_MISLEADING = 0.03
 _MISSED_LANDMARK = 0.12
 _EDGE_MM = 15.0
 _LEVEL_MM = 34.0
