@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, signal
 
-from lib.anatomy.hounsfield import BONE
+from lib.anatomy.hounsfield import BONE, MUSCLE
 from lib.cold_start.l3_frame import SliceFrame, upright
 from lib.cold_start.l3_paths import Polar, smooth_path
 from lib.refusals import Refusal
@@ -19,6 +19,8 @@ Mask = npt.NDArray[np.bool_]
 # Partial volume thins the arch: at 3 mm the cortex of a lamina seldom reaches the bone threshold in every voxel.
 BONY_HU = 0.8 * BONE.low
 _LEAST_BONE_MM2 = 120.0
+# A disc has 80 to 110 HU, a body with little lime in it still its cortex; muscle has 60 HU at most.
+_LEAST_BRIGHTER_HU = 12.0
 _HALF_WIDTHS_MM = (17, 20, 23, 26, 29)
 _DEPTH_OF_WIDTH = 0.72
 _NO_VERTEBRA = "There is no vertebra in the middle of this slice; choose a slice through the lumbar spine."
@@ -121,8 +123,11 @@ def find_spine(hu: Floats, inside: Mask) -> Spine:
     columns = np.abs(x - centre[0]) < 6
     lowest = np.where(body & columns, y, hu.shape[1]).min(axis=1)
     back = float(np.median(lowest[lowest < hu.shape[1]]))
-    behind = bony & (np.abs(x - centre[0]) < 35) & (y < back + 3) & (y > back - 60)
-    if behind.sum() < _LEAST_BONE_MM2 / 2 or abs(centre[0] - middle) > 20:
+    behind = bony & (np.abs(x - centre[0]) < 35) & (y < back - 8) & (y > back - 60)
+    beside = (np.abs(x - centre[0]) < 50) & (y < back - 15) & (y > back - 45) & MUSCLE.contains(hu)
+    muscle = float(np.median(hu[beside])) if beside.sum() > 200 else MUSCLE.low
+    brighter = float(np.clip(hu[body], 0.0, 200.0).mean()) - muscle
+    if behind.sum() < _LEAST_BONE_MM2 / 2 or abs(centre[0] - middle) > 20 or brighter < _LEAST_BRIGHTER_HU:
         raise Refusal(_NO_VERTEBRA)
     canal = (((x - centre[0]) / 12.0) ** 2 + ((y - (back - 8.0)) / 11.0) ** 2) <= 1
     closed = ndimage.binary_closing(np.pad(bony | body, 6), structure=_disc(4))[6:-6, 6:-6]
