@@ -19,8 +19,8 @@ _HALF_WIDTH_MM = 10.0
 _HALF_DEPTH_MM = 14.0
 _SAMPLE_MM = 2.0
 _TILTS = np.tan(np.deg2rad(np.arange(-24, 25, 6)))
-_DISC_HALF_MM = 3.5
-_ENDPLATE_MM = 9.0
+_DISC_HALF_MM = 3.0
+_ENDPLATE_MM = (2.0, 9.0)
 _VERTEBRA_MM = 35.0
 _PEDICLE_MM = np.array([12.0, 15.0, 18.0])
 _PEDICLE_DEPTHS_MM = np.array([-26.0, -22.0, -18.0])
@@ -84,13 +84,15 @@ def profile_along(upright: CTImage, axis: SpineAxis) -> SpineProfile:
 
 
 def _disc_score(straight: Floats, deep: npt.NDArray) -> Floats:
-    """Endplates and spongy bone on both sides, less what lies between, for the tilt at which this is greatest.
+    """How bright the endplates on both sides are above what lies between, for the tilt at which this is greatest.
 
-    A layer that is also darker than the vertebra as a whole counts more: the middle of a body has endplates on both
-    sides too.
+    A layer that is also darker than the marrow around it counts more; in osteoporosis only the endplates are left.
     """
     rows = np.arange(len(straight), dtype=np.float64)
     columns = np.arange(len(deep))
+    near, far = _ENDPLATE_MM
+    wide, away = round((far - near) / STEP_MM), round((far + near) / 2 / STEP_MM)
+    vertebra = round(_VERTEBRA_MM / STEP_MM)
     best = np.full(len(straight), -np.inf, dtype=np.float32)
     for tilt in _TILTS:
         at = np.broadcast_to(rows[:, None], straight.shape) + tilt * deep[None, :] / STEP_MM
@@ -98,13 +100,11 @@ def _disc_score(straight: Floats, deep: npt.NDArray) -> Floats:
             straight, [at, np.broadcast_to(columns, straight.shape)], order=1, mode="nearest"
         ).mean(axis=1)
         inner = ndimage.uniform_filter1d(tilted, 2 * round(_DISC_HALF_MM / STEP_MM) - 1, mode="nearest")
-        wide = round(_ENDPLATE_MM / STEP_MM)
-        bone = ndimage.uniform_filter1d(tilted, wide, mode="nearest")
-        away = round((_DISC_HALF_MM + _ENDPLATE_MM / 2) / STEP_MM)
-        padded = np.pad(bone, away, mode="edge")
-        below, above = padded[: len(bone)], padded[2 * away :]
-        whole = ndimage.uniform_filter1d(tilted, round(_VERTEBRA_MM / STEP_MM), mode="nearest")
-        best = np.maximum(best, np.minimum(below, above) - inner + whole - inner)
+        bright = ndimage.maximum_filter1d(ndimage.uniform_filter1d(tilted, 3, mode="nearest"), wide, mode="nearest")
+        padded = np.pad(bright, away, mode="edge")
+        below, above = padded[: len(bright)], padded[2 * away :]
+        marrow = ndimage.median_filter(tilted, vertebra, mode="nearest")
+        best = np.maximum(best, np.minimum(below, above) - inner + marrow - inner)
     return best
 
 
