@@ -148,7 +148,7 @@ def _bowel_with_gas(gas: NDArray[np.float32], cavity: Mask, lungs: Mask, spacing
     """
     gas = np.where(cavity & ~dilated(lungs, 6.0, spacing), gas, 0)
     bubbly = ndimage.gaussian_filter(gas, 6.0 / spacing, truncate=2.5) > BUBBLES_SHARE
-    return (eroded(bubbly, 4.0, spacing) | closed(gas > 0.3, 7.0, spacing)) & cavity
+    return (eroded(bubbly, 9.0, spacing) | closed(gas > 0.3, 7.0, spacing)) & cavity
 
 
 def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:

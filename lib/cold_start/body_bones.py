@@ -19,6 +19,7 @@ CANAL_REACH_MM = 22.0
 MARROW_REACH_MM = 16.0
 DIRECTIONS = 16
 EVEN = 1.7
+CONTRAST_HU = 700.0
 SMALLEST_CORE_CM3 = 0.3
 CORE_TO_EDGE_MM = 6.0
 LARGEST_BRANCH_CM3 = 20.0
@@ -61,7 +62,7 @@ def _contrast_cores(hu: NDArray[np.float32], dense: Mask, spacing: NDArray[np.fl
         return np.zeros_like(dense)
     noise = float(np.percentile(deviation[soft], 25))
     deep = ndimage.binary_erosion(dense, np.ones(np.minimum(window, 3)))
-    pieces = cc3d.connected_components(deep & (deviation < EVEN * noise), connectivity=26)
+    pieces = cc3d.connected_components(deep & (deviation < EVEN * noise) & (mean < CONTRAST_HU), connectivity=26)
     cores = np.zeros_like(dense)
     margin = np.ceil(2 * CORE_TO_EDGE_MM / spacing).astype(int) + 1
     size_cm3 = np.bincount(pieces.ravel()) * float(np.prod(spacing)) / 1000

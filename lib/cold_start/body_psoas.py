@@ -13,7 +13,7 @@ from lib.cold_start.body_grid import Mask, dilated
 CANAL_TO_FRONT_MM = 40.0
 BESIDE_MM = 30.0
 SHARE_IN_PLACE = 0.65
-TOUCHING_MM = 5.0
+TOUCHING_MM = 7.0
 LARGEST_CM2 = 35.0
 
 
