@@ -22,6 +22,8 @@ _BODY_HALF_DEPTH_MM = 20.0
 _BODY_HU = 100.0
 _PROCESS_HU = 160.0
 _SMOOTHING_MM = 1.0
+# Where the basivertebral veins leave the body, its cortex is open.
+_GAP_MM = 12.0
 # How far a vertebra is marked whose other endplate is out of view.
 _HEIGHT_MM = 28.0
 
@@ -53,9 +55,9 @@ def label_vertebrae(image: CTImage, found: SpineLevels) -> npt.NDArray[np.uint8]
             body, processes = _bone_at(image, axis, index)
             label[:, :, index][body | processes] = L3_SLICE.ids[name]
     if found.l3_slice is not None:
+        body = _bone_at(image, axis, found.l3_slice)[0]
         plane = label[:, :, found.l3_slice]
-        plane[:] = 0
-        plane[_bone_at(image, axis, found.l3_slice)[0]] = L3_SLICE.ids["l3_slice"]
+        plane[:] = L3_SLICE.ids["l3_slice"] * body if body.any() else mark_slice(image, found.l3_slice)
     return label
 
 
@@ -67,9 +69,8 @@ def _bone_at(image: CTImage, axis: SpineAxis, index: int) -> tuple[npt.NDArray[n
     y = np.arange(image.shape[1])[None, :] * sy - np.interp(z, axis.z, axis.y)
     hu = ndimage.gaussian_filter(image.hu[:, :, index].astype(np.float32), (_SMOOTHING_MM / sx, _SMOOTHING_MM / sy))
     in_body = (x / _BODY_HALF_WIDTH_MM) ** 2 + (y / _BODY_HALF_DEPTH_MM) ** 2 <= 1
-    body = ndimage.binary_fill_holes(_largest(in_body & (hu > _BODY_HU)))
-    if not body.any():  # through a disc, or bone that has lost its mineral
-        body = in_body
+    closed = ndimage.binary_closing(in_body & (hu > _BODY_HU), iterations=max(1, round(_GAP_MM / sx / 2)))
+    body = ndimage.binary_fill_holes(_largest(closed & in_body))
     reach = (np.abs(x) <= _BESIDE_MM) & (y <= _IN_FRONT_MM) & (y >= -_BEHIND_MM)
     return body, reach & (hu > _PROCESS_HU) & ~body
 

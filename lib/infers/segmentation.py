@@ -45,6 +45,9 @@ class SegmentationTask(InferTask):
             config=config,
         )
         self.task = task
+        # Not the system's own folder: MONAI Label's client on the same machine writes its copy there under the same
+        # name, and the server would delete that one.
+        self._answers = tempfile.TemporaryDirectory(prefix="sarcopenia-label-", ignore_cleanup_errors=True)
 
     def is_valid(self) -> bool:
         """Always: without a trained model the cold start answers."""
@@ -75,7 +78,7 @@ class SegmentationTask(InferTask):
         answered = time.perf_counter()
 
         params = self._params(image, label, answer, options, request)
-        with tempfile.NamedTemporaryFile(suffix=options.suffix, delete=False) as file:
+        with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=self._answers.name, delete=False) as file:
             path = Path(file.name)
         write_label(path, label, image)
         params["latencies"] = {
