@@ -22,7 +22,8 @@ NO_LANDMARK = "Neither ribs nor iliac crests nor the sacrum are in view, so the 
 NO_L3 = "The lower endplate of L3 does not seem to be in the image"
 
 _LEAST_LENGTH_MM = 30.0
-_LEAST_PROBABILITY = 0.45
+_LEAST_PROBABILITY = 0.5
+_LEAST_CLEARNESS = 0.4
 _WORTH_NAMING = 0.05
 _ONE_LANDMARK_ONLY = 0.75
 _FEW_VERTEBRAE = 3
@@ -91,7 +92,7 @@ def find_levels(image: CTImage) -> SpineLevels:
     if spine is None:
         return _cannot_tell(NO_SPINE)
     discs = find_discs(profile, *spine)
-    if len(discs) < 2:
+    if len(discs) < 2 or np.median([disc.clearness for disc in discs]) < _LEAST_CLEARNESS:
         return _cannot_tell(TOO_FEW)
     numbering = number_discs(discs, find_landmarks(axis, profile, *spine))
     return _answer(discs, numbering, slices=slices, slice_mm=slice_mm)
@@ -126,11 +127,11 @@ def _answer(discs: Sequence[Disc], numbering: Numbering, *, slices: int, slice_m
     chosen = l3_slice(best)
     if chosen is None:
         return SpineLevels(
-            levels=levels,
+            levels=levels if probability > _LEAST_PROBABILITY else (),
             l3_slice=None,
             confidence=0.0,
             candidates=candidates,
-            warnings=(f"{NO_L3}{_in_view(levels)}.",),
+            warnings=(f"{NO_L3}{_in_view(levels) if probability > _LEAST_PROBABILITY else ''}.",),
         )
     if probability < _LEAST_PROBABILITY:
         return _cannot_tell(*_warnings(discs, numbering, best), candidates=candidates)
@@ -198,12 +199,13 @@ def _warnings(discs: Sequence[Disc], numbering: Numbering, best: int) -> tuple[s
         )
     elif ribs is None:
         warnings.append("The lowest ribs are not in view: the vertebrae are counted up from the pelvis alone.")
-    if sacrum is not None and ribs is not None and sacrum != ribs:
-        lumbar = _LUMBAR_COUNT + ribs - sacrum
+    if sacrum is not None and ribs is not None and abs(sacrum - ribs) == 1:
         warnings.append(
-            f"Between the lowest ribs and the sacrum lie {lumbar} vertebrae instead of {_LUMBAR_COUNT}: a lumbar "
-            "variant, or one of the two was misread."
+            f"Between the lowest ribs and the sacrum lie {_LUMBAR_COUNT + ribs - sacrum} vertebrae instead of "
+            f"{_LUMBAR_COUNT}: a lumbar variant, or one of the two was misread."
         )
+    elif sacrum is not None and ribs is not None and sacrum != ribs:
+        warnings.append("The ribs do not agree with the sacrum; they were probably misread.")
     elif ribs is not None and sacrum is None and crests is not None and ribs != crests:
         warnings.append("The count from the lowest ribs and the height of the iliac crests do not agree.")
     elif sacrum is not None and crests is not None and abs(sacrum - crests) > 1:

@@ -29,6 +29,8 @@ _WING_LENGTH_MM = 40.0
 _WING_DEPTH_MM = 36.0
 _LEAST_RIB_CM3 = 1.5
 _LEAST_ILIUM_CM3 = 6.0
+_LARGE_ILIUM_CM3 = 30.0
+_THICKEST_RIB_CM2 = 3.5
 _WING_ACROSS_MM = np.arange(26.0, 63.0, 4.0)
 _WING_DEPTHS_MM = np.arange(-46.0, 7.0, 4.0)
 _WEAKEST_SHARE = 15
@@ -74,10 +76,10 @@ def find_landmarks(axis: SpineAxis, profile: SpineProfile, start: int, stop: int
         lateral = sign * sideways
         beside = bony & ((lateral >= _MEDIAL_MM) & (lateral <= _FARTHEST_MM))[:, None, :]
         parts = [_Part.of(cells, lateral, y_axis) for cells in _parts(beside)]
-        crest = _crest(parts, top)
-        if crest is not None:
-            crests.append(crest)
-        rib = _lowest_rib(parts, float(low))
+        wing = _wing(parts, bottom, top)
+        if wing is not None:
+            crests.append(float(wing.z.max()) * CELL_MM)
+        rib = _lowest_rib(parts, max([float(low), *crests]))
         if rib is not None:
             ribs.append(rib)
     return Landmarks(
@@ -111,7 +113,7 @@ class _Part:
 def _thin(mask: Mask) -> Mask:
     """A mask without what is thicker than 20 mm, such as a kidney full of contrast."""
     eroded = ndimage.minimum_filter(mask, size=5, mode="constant")
-    return mask & ~ndimage.maximum_filter(eroded, size=7)  # type: ignore[no-any-return]
+    return mask & ~ndimage.maximum_filter(eroded, size=9)  # type: ignore[no-any-return]
 
 
 def _parts(mask: Mask) -> list[npt.NDArray]:
@@ -123,7 +125,7 @@ def _parts(mask: Mask) -> list[npt.NDArray]:
     return np.split(cells[order], np.flatnonzero(np.diff(numbers[order])) + 1) if len(cells) else []
 
 
-def _lowest_rib(parts: list[_Part], spine_from: float) -> float | None:
+def _lowest_rib(parts: list[_Part], above: float) -> float | None:
     """Where the lowest rib would meet the vertebral body, mm; a rib comes down and outwards from beside the spine."""
     heights = []
     for part in parts:
@@ -134,11 +136,14 @@ def _lowest_rib(parts: list[_Part], spine_from: float) -> float | None:
         # Several ribs may hang together by cartilage or by partial volume: each run of slices at the spine is one.
         z = np.unique(part.z[attached])
         runs = np.split(z, np.flatnonzero(np.diff(z) > 1) + 1)
+        longest_cm = float(np.linalg.norm([np.ptp(part.x), np.ptp(part.y), np.ptp(part.z)])) * CELL_MM / 10
+        if part.cm3 / longest_cm > _THICKEST_RIB_CM2 * len(runs):
+            continue
         lowest = runs[0]
         beyond = part.lateral >= _RIB_REACH_MM
         if part.z[beyond].min() * CELL_MM > lowest.mean() * CELL_MM + 2 * CELL_MM:
             continue
-        if _is_ilium(part) or lowest.mean() * CELL_MM < spine_from:
+        if _is_ilium(part) or lowest.mean() * CELL_MM < above:
             continue
         heights.append(float(lowest.mean()) * CELL_MM + _RIB_RISE_MM)
     return min(heights, default=None)
@@ -159,10 +164,14 @@ def _is_ilium(part: _Part) -> bool:
     return longest >= _WING_LENGTH_MM
 
 
-def _crest(parts: list[_Part], top: int) -> float | None:
-    """The top of the iliac wing of one side, mm; ``None`` where it is not in view."""
-    wings = [part for part in parts if _is_ilium(part) and part.z.max() < top]
-    return float(min(part.z.max() for part in wings)) * CELL_MM if wings else None
+def _wing(parts: list[_Part], bottom: int, top: int) -> _Part | None:
+    """The iliac wing of one side if its top is in view; it comes up from below the image or is large."""
+    wings = [
+        part
+        for part in parts
+        if part.z.max() < top and (part.z.min() <= bottom + 1 or part.cm3 > _LARGE_ILIUM_CM3) and _is_ilium(part)
+    ]
+    return max(wings, key=lambda part: part.cm3, default=None)
 
 
 def _wings(axis: SpineAxis, profile: SpineProfile) -> npt.NDArray[np.float32]:

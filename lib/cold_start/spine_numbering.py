@@ -30,6 +30,8 @@ _WING_STEEPNESS = 20.0
 _WING_LIMITS = (-2.5, 3.5)
 _SACRAL_DISC_COST = 1.0
 _BEYOND = 12
+_RIBS_CHECKED = 8
+_SIDES_AGREE_MM = 20.0
 
 L5_S1, L4_L5, L3_L4, T12_L1 = 0, 1, 2, 5
 
@@ -60,14 +62,16 @@ def number_discs(discs: Sequence[Disc], landmarks: Landmarks) -> Numbering:
     heights = _Heights.of(discs)
     sacrum = np.array([_sacrum(discs, landmarks, int(n)) for n in indices])
     crests = _crests(landmarks, heights.of_disc(indices + L4_L5) + _CREST_ABOVE_L4_L5_MM)
-    ribs = _ribs(landmarks, heights.of_disc(indices + T12_L1) + _RIB_ABOVE_T12_L1_MM)
+    ribs = _ribs(
+        landmarks, heights.of_disc(indices[:, None] + T12_L1 + np.arange(_RIBS_CHECKED)) + _RIB_ABOVE_T12_L1_MM
+    )
     log_probability = sacrum + crests + ribs
     probability = np.exp(log_probability - log_probability.max())
     return Numbering(
         first=int(indices[0]),
         probability=probability / probability.sum(),
         from_sacrum=int(indices[sacrum.argmax()]) if sacrum.max() > 1.0 else None,
-        from_ribs=int(indices[ribs.argmax()]) if landmarks.ribs_z and _below_is_in_view(landmarks) else None,
+        from_ribs=int(indices[ribs.argmax()]) if _ribs_are_clear(landmarks) else None,
         from_crests=int(indices[crests.argmax()]) if landmarks.crests_z else None,
     )
 
@@ -118,15 +122,22 @@ def _crests(landmarks: Landmarks, expected: npt.NDArray) -> npt.NDArray[np.float
     return _absent(landmarks, expected)
 
 
-def _ribs(landmarks: Landmarks, expected: npt.NDArray) -> npt.NDArray[np.float64]:
+def _ribs(landmarks: Landmarks, expected_ribs: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Weigh the ribs; ``expected_ribs`` holds, for each numbering, the heights of ribs 12, 11, 10 and so on."""
     if not landmarks.ribs_z:
-        return _absent(landmarks, expected)
+        return np.min([_absent(landmarks, heights) for heights in expected_ribs.T], axis=0)  # type: ignore[no-any-return]
     sides = []
+    expected = expected_ribs[:, 0]
     for z in landmarks.ribs_z:
         # A rib near the lower end of the view need not be the lowest one.
         nearest = expected if _below_is_in_view(landmarks) else np.maximum(expected, z)
         sides.append(_near(z, nearest, _RIB_SPREAD_MM))
     return np.mean(sides, axis=0)  # type: ignore[no-any-return]
+
+
+def _ribs_are_clear(landmarks: Landmarks) -> bool:
+    ribs = landmarks.ribs_z
+    return bool(ribs) and max(ribs) - min(ribs) < _SIDES_AGREE_MM and _below_is_in_view(landmarks)
 
 
 def _below_is_in_view(landmarks: Landmarks) -> bool:
