@@ -119,10 +119,10 @@ class Environment:
         remove_half_installed(self.folder)
         # sam2, which MONAI Label asks for, names torch among what it is built with; in pip's build isolation that is
         # a second download and unpacking of torch. With setuptools in place it builds without.
-        setuptools = [package for package in packages if package.startswith("setuptools==")]
+        tools = [package for package in packages if package.startswith(("pip==", "setuptools=="))]
         with self.log.open("w", encoding="utf-8") as log:
-            if setuptools:
-                self._pip(setuptools, log=log, packages=setuptools)
+            if tools:
+                self._pip(tools, log=log, packages=tools)
             self._pip(["--no-build-isolation", "-r", str(requirements)], log=log, packages=packages)
         part = self._note.with_suffix(".part")
         part.write_text(json.dumps({file.name: fingerprint(file) for file in included(requirements)}), encoding="utf-8")
