@@ -14,13 +14,14 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, err
 _LEFT_OVER_AFTER_S = 3600.0
 
 
-def stage(data: bytes, *, scratch: Path) -> Path:
-    """Write bytes to a new temporary file and sync it to the disk."""
+def stage(data: bytes, *, scratch: Path, sync: bool = True) -> Path:
+    """Write bytes to a new temporary file, synced to the disk unless the content can be made again."""
     temporary = scratch / uuid.uuid4().hex
     with temporary.open("xb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     return temporary
 
 

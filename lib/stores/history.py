@@ -98,8 +98,8 @@ class History:
             "info": to_json(new.info),
             "withdrawn": None,
         }
-        # The sidecar comes first: a label file without one was never acknowledged.
-        place(stage(_sidecar_text(row), scratch=self._scratch), _sidecar_of(label))
+        # The sidecar comes first: a label file without one was never acknowledged. The index holds the same facts.
+        place(stage(_sidecar_text(row), scratch=self._scratch, sync=False), _sidecar_of(label))
         place(new.staged, label)
         sync_folder(folder)
         self.insert(connection, row)

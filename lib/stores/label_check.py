@@ -11,7 +11,7 @@ from lib.anatomy.overlaps import cover_each_other
 from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, STORED_SCHEMAS, task_of
 from lib.refusals import Refusal
 from lib.stores.geometry import Grid
-from lib.stores.submitted_label import Segment, SubmittedLabel
+from lib.stores.submitted_label import Segment, SubmittedLabel, count_values
 
 # A 3-D brush spills onto the neighbours of the slice that is drawn on; a slice drawn on purpose is far larger.
 SPILL_FRACTION = 1 / 20
@@ -67,8 +67,8 @@ def split_by_task(label: SubmittedLabel, *, grid: Grid, complete: bool = False) 
     for task, array in arrays.items():
         if task in _SINGLE_SLICE_TASKS:
             warnings[task] += _drop_spill(array, axis=grid.foot_to_head_axis)
-        counts = np.bincount(array.ravel(order="K")[array.ravel(order="K") > 0], minlength=256)
-        names = tuple(s.name for s in STORED_SCHEMAS[task] if counts[s.id])
+        counts = count_values(array)
+        names = tuple(s.name for s in STORED_SCHEMAS[task] if s.id < len(counts) and counts[s.id])
         partial = not complete and len(names) < len(STORED_SCHEMAS[task])
         labels.append(TaskLabel(task=task, array=array, names=names, partial=partial, warnings=tuple(warnings[task])))
     return labels

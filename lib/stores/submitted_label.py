@@ -71,7 +71,7 @@ def open_label(path: Path, *, grid: Grid, info: Mapping[str, Any]) -> SubmittedL
             return segmentation
     array, affine, _ = read_volume(path)
     label = onto_grid(_whole_numbers(array), affine, grid)
-    counts = _count(label)
+    counts = count_values(label)
     if not counts[1:].any():
         raise Refusal("The label is empty: no voxel is marked.")
     segments = tuple(Segment(name=name, layer=0, value=value) for name, value in _names(info))
@@ -97,7 +97,7 @@ def _open_segmentation(path: Path, *, grid: Grid) -> SubmittedLabel | None:
     if max(segment.layer for segment in segments) >= image.GetNumberOfComponentsPerPixel():
         raise Refusal("The segmentation names a layer that is not in the file.")
     layers = tuple(resampled_onto_grid(_whole_numbers(layer), affine_of(image), grid) for layer in _layers_of(image))
-    counts = tuple(_count(layer) for layer in layers)
+    counts = tuple(count_values(layer) for layer in layers)
     if not any(c[1:].any() for c in counts):
         raise Refusal("The label is empty: no voxel is marked, or all lie outside the image.")
     return SubmittedLabel(layers=layers, counts=counts, segments=tuple(segments))
@@ -139,8 +139,8 @@ def _whole_numbers(array: npt.NDArray) -> npt.NDArray[np.unsignedinteger]:
     return whole
 
 
-def _count(array: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
-    """Voxels of each value, slab by slab because ``bincount`` makes eight bytes of every voxel."""
+def count_values(array: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+    """Voxels of each value from 0 up, slab by slab because ``bincount`` makes eight bytes of every voxel."""
     flat = array.ravel(order="K")
     counts = np.zeros(int(flat.max(initial=0)) + 1, dtype=np.int64)
     for start in range(0, flat.size, _SLAB):
