@@ -29,8 +29,9 @@ _WING_LENGTH_MM = 40.0
 _WING_DEPTH_MM = 36.0
 _LEAST_RIB_CM3 = 1.5
 _LEAST_ILIUM_CM3 = 6.0
-_LARGE_ILIUM_CM3 = 30.0
-_THICKEST_RIB_CM2 = 3.5
+_LARGE_ILIUM_CM3 = 100.0
+_THICKEST_RIB_CM2 = 2.2
+_TALLEST_ROOT_MM = 28.0
 _WING_ACROSS_MM = np.arange(26.0, 63.0, 4.0)
 _WING_DEPTHS_MM = np.arange(-46.0, 7.0, 4.0)
 _WEAKEST_SHARE = 15
@@ -140,6 +141,8 @@ def _lowest_rib(parts: list[_Part], above: float) -> float | None:
         if part.cm3 / longest_cm > _THICKEST_RIB_CM2 * len(runs):
             continue
         lowest = runs[0]
+        if len(lowest) * CELL_MM > _TALLEST_ROOT_MM:
+            continue
         beyond = part.lateral >= _RIB_REACH_MM
         if part.z[beyond].min() * CELL_MM > lowest.mean() * CELL_MM + 2 * CELL_MM:
             continue
