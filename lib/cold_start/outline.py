@@ -17,6 +17,7 @@ _SMALLEST_CM2 = 8.0
 _SMALLEST_PART_OF_VOLUME = 0.02
 _ARM_OF_TRUNK = 0.4
 _ARM_CONTACT_MM = 30.0
+_SLIT_MM = 20.0
 
 
 def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
@@ -63,7 +64,7 @@ def without_arms(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> n
         mask: (x, y), inside the skin.
         spacing: pixel size in mm.
     """
-    filled = ndimage.binary_fill_holes(mask)
+    filled = _with_wide_holes_filled(mask, spacing)
     parts = _parts(filled, spacing)
     areas = np.bincount(parts.ravel())
     areas[0] = 0
@@ -80,6 +81,17 @@ def without_arms(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> n
         if not columns[0] + quarter <= x <= columns[-1] - quarter
     ]
     return mask & ~np.isin(parts, arms)
+
+
+def _with_wide_holes_filled(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """The mask with gas and lung filled, but not the slit of air between an arm and the trunk that it touches."""
+    holes = ndimage.binary_fill_holes(mask) & ~mask
+    labels, count = ndimage.label(holes)
+    if count == 0:
+        return mask
+    depth = ndimage.distance_transform_edt(holes, sampling=spacing)
+    deepest = ndimage.maximum(depth, labels, index=np.arange(count + 1))
+    return mask | (holes & (np.asarray(deepest) > _SLIT_MM / 2)[labels])  # type: ignore[no-any-return]
 
 
 def _parts(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.int32]:

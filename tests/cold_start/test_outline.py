@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+import SimpleITK as sitk
 
 from lib.cold_start.outline import body_mask
 from lib.images import CTImage, read_ct
@@ -76,6 +77,14 @@ class TestBody:
         assert dice(without, truth) > 0.985
         assert without[arms].mean() < 0.05
 
+    def test_an_arm_that_touches_in_two_places_around_a_slit_of_air_goes(self) -> None:
+        hu, truth = trunk((1.0, 1.0), 1)
+        arm = ellipse(hu.shape[:2], (1.0, 1.0), (211, 0), (40, 60))
+        hu[arm] = SOFT
+        shoulder = np.abs(np.abs(np.arange(hu.shape[1]) - (hu.shape[1] - 1) / 2) - 25) < 5
+        hu[465:480, shoulder] = SOFT
+        assert dice(body_mask(ct(hu, (1.0, 1.0)), arms=False), truth) > 0.98
+
     def test_two_legs_are_no_arms(self) -> None:
         shape = (300, 200)
         legs = ellipse(shape, (2.0, 2.0), (-95, 0), (80, 85)) | ellipse(shape, (2.0, 2.0), (95, 0), (75, 80))
@@ -119,6 +128,20 @@ class TestGeometry:
         turn[:3, :3] = np.array([[0.95, -0.2, 0.24], [0.22, 0.97, -0.07], [-0.22, 0.12, 0.97]])
         image = CTImage(hu=hu, affine=turn @ np.diag([2.0, 2.0, 5.0, 1.0]))
         assert dice(body_mask(image), truth) > 0.99
+
+
+@pytest.mark.parametrize("number", [0, 10, 19])
+def test_the_arms_of_a_real_ct_with_arms_are_off(shared_data: Path, number: int) -> None:
+    file = shared_data / "ct_series_without_uids" / f"slice_{number:02d}.dcm"
+    hu = sitk.GetArrayFromImage(sitk.ReadImage(str(file))).transpose()[:, ::-1].astype(np.int16)
+    image = CTImage(hu=hu, affine=np.diag([0.977, 0.977, 2.0, 1.0]))
+    mask, bare = body_mask(image), body_mask(image, arms=False)
+    # The trunk ends at columns 70 and 440; the arms lie beyond on both sides.
+    assert mask[:60].any()
+    assert mask[455:].any()
+    assert not bare[:60].any()
+    assert not bare[455:].any()
+    assert bare[100:400].sum() == mask[100:400].sum()
 
 
 def test_the_table_of_the_real_ct_is_off(real_ct_path: Path) -> None:
