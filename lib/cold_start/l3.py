@@ -30,6 +30,7 @@ _DENOISE_MM = 1.0
 _SOFTNESS_HU = 12.0
 _SKIN_RIM_MM = 1.5
 _CUT_OFF_MM = 40.0
+_WIDEST_SLIT_MM = 8.0
 _TYPICAL_MUSCLE_HU = 50.0
 _DARKER_HU = 32.0
 _BRIGHTER_HU = 55.0
@@ -130,12 +131,23 @@ def _muscle_groups(
     found = [find_psoas(np.minimum(free, alike), hu, taken, spine, side=side) for side in (-1, 1)]
     for psoas in found:
         groups[psoas.mask] = L3_MUSCLE["psoas"].id
+    _close_between(groups, muscle & within & ~spine.bone)
     # Only fat with muscle in front of it lies between muscles; beside quadratus lumborum it is retroperitoneal.
     paraspinal = groups == L3_MUSCLE["paraspinal"].id
     between = np.maximum.accumulate(paraspinal[:, ::-1], axis=1)[:, ::-1]
-    medial = np.abs(np.arange(dense.shape[0]) - spine.centre[0]) < spine.half_width
+    medial = np.abs(np.arange(dense.shape[0]) - spine.centre[0]) < spine.half_width + 12.0
     abdomen = within & ~band & ~(back & (between | medial[:, None])) & ~spine.bone & ~spine.canal
     return groups, abdomen, ~within, (found[0].seen, found[1].seen)
+
+
+def _close_between(groups: npt.NDArray[np.uint8], muscle: Mask) -> None:
+    """Give the slits of muscle that are left between psoas and the muscles of the back to the nearer one, in place."""
+    psoas, back = (groups == L3_MUSCLE[name].id for name in ("psoas", "paraspinal"))
+    if not psoas.any() or not back.any():
+        return
+    to_psoas, to_back = (ndimage.distance_transform_edt(~mask) for mask in (psoas, back))
+    slit = muscle & (groups == 0) & (to_psoas + to_back <= _WIDEST_SLIT_MM)
+    groups[slit] = np.where(to_psoas <= to_back, L3_MUSCLE["psoas"].id, L3_MUSCLE["paraspinal"].id)[slit]
 
 
 def _like_muscle(hu: Floats, dense: Floats, spine: Spine) -> Floats:

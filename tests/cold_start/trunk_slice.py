@@ -29,6 +29,8 @@ def trunk_slice(
     mm: float = 1.0,
     size: int = 440,
     fat_mm: float = 20.0,
+    wall_share: float = 1.0,
+    muscle_hu: float = 55.0,
     cavity_hu: float = -100.0,
     kidney_hu: float = 35.0,
     vessel_hu: float = 40.0,
@@ -56,7 +58,7 @@ def trunk_slice(
     under_skin = ellipse(0, 30, 150 + fat_mm, 100 + fat_mm)
     outer = ellipse(0, 30, 150, 100)
     angle = np.degrees(np.arctan2(off, -(y - 30)))
-    thick = np.interp(angle, [40, 50, 58, 80, 150, 160, 172, 175], [4, 3, 4, 15, 14, 9, 9, 0.5])
+    thick = np.interp(angle, [40, 50, 58, 80, 150, 160, 172, 175], [4, 3, 4, 15, 14, 9, 9, 0.5]) * wall_share
     inner = (x / (150 - thick)) ** 2 + ((y - 30) / (100 - thick)) ** 2 <= 1
 
     erector = (ellipse(33, -44, 32, 24, both=True) | ellipse(55, -30, 17, 8, both=True)) & outer
@@ -96,7 +98,7 @@ def trunk_slice(
     # Behind the muscles of the back, where the trunk is hollow, lies subcutaneous fat.
     hollow = outer & ~erector & ~wall & (y < np.where(off < 60, -44, -34)) & (angle < 52)
     hu[hollow] = -105
-    hu[muscle > 0] = 55
+    hu[muscle > 0] = muscle_hu
     hu[canal] = 20
     hu[vertebra] = 95 if disc else 550
     if not disc:
