@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ class SarcopeniaApp(MONAILabelApp):
             version="0.1.0",
         )
         self._auto_update_scoring = False
+        # Each inference takes memory and a core; more at once than there are cores only makes all of them slower.
+        self._inferences = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def init_datastore(self) -> CaseStore:
         """The store of the studies folder."""
@@ -89,7 +93,8 @@ class SarcopeniaApp(MONAILabelApp):
             }
         inner = {**request, CASE_FACTS: None, SAVED_LABELS: None, **known, "image": str(path)}
         try:
-            file, params = task(inner)
+            with self._inferences:
+                file, params = task(inner)
         except BadImage as refusal:
             if case:
                 store.note_fault(case, str(refusal))  # so that it is not offered to annotators

@@ -33,6 +33,7 @@ from monailabel.endpoints import (
 from monailabel.endpoints.user.auth import RBAC, User
 
 from lib.refusals import Refusal
+from lib.server.origin import SameOriginOnly
 
 # None of these modules awaits anything; `proxy` and `login` do, and stay as they are.
 _BLOCKING: tuple[ModuleType, ...] = (
@@ -125,5 +126,7 @@ for _module in _BLOCKING:
 _replace_infer(infer.router)
 
 from monailabel.app import app  # noqa: E402 (it includes the routers changed above)
+
+app.add_middleware(SameOriginOnly, allowed=[str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS])
 
 __all__ = ["app"]

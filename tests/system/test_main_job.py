@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -198,6 +199,27 @@ class TestBadRequests:
         response = requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20)
         assert "slice_index" in self.refused(response)
 
+    def test_a_page_of_another_site(self, server, request):
+        if request.node.callspec.params["server"] == "start_server":
+            pytest.skip("MONAI Label's own ASGI app allows every origin; README says so")
+        evil = {"Origin": "http://evil.example"}
+        assert requests.get(f"{server.url}/info/", headers=evil, timeout=20).status_code == 403
+        assert requests.options(f"{server.url}/datastore/image", headers=evil, timeout=20).status_code == 403
+        own = {"Origin": server.url}
+        assert requests.get(f"{server.url}/info/", headers=own, timeout=20).status_code == 200
+
+    def test_params_that_choose_files(self, server, request, real_ct_path):
+        if request.node.callspec.params["server"] == "start_server":
+            pytest.skip("MONAI Label's own ASGI app merges params into the request before the app sees it")
+        for key, value in {"image": str(real_ct_path), "label": "/etc/passwd", "label_tag": "final"}.items():
+            data = {"params": json.dumps({key: value})}
+            response = requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20)
+            assert key in self.refused(response)
+
+    def test_a_path_in_params_is_never_read(self, server, real_ct_path):
+        data = {"params": json.dumps({"image": str(real_ct_path)})}
+        self.refused(requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20))
+
     def test_whole_slide_inference(self, server):
         self.refused(requests.post(f"{server.url}/infer/wsi/l3_muscle?image=case_a", json={}, timeout=20))
 
@@ -271,3 +293,41 @@ class TestNewFiles:
         (server.studies / "broken.nii.gz").unlink()
         assert response.status_code == 422
         assert "broken.nii.gz" in response.json()["detail"]
+
+
+class TestSeveralAtOnce:
+    def test_others_are_answered_while_an_inference_runs(self, server, request):
+        if request.node.callspec.params["server"] == "start_server":
+            pytest.skip("MONAI Label's own ASGI app answers one after the other")
+        with ThreadPoolExecutor() as pool:
+            inference = pool.submit(infer, server, "body_composition")
+            answers = 0
+            while not inference.done():
+                requests.get(f"{server.url}/info/", timeout=60).raise_for_status()
+                answers += not inference.done()
+            assert inference.result()[1]["method"] == "thresholds"
+        assert answers >= 3
+
+    def test_two_people_infer_and_save_at_once(self, server, tmp_path):
+        image = nib.load(server.studies / "case_a.nii.gz")
+        label = np.zeros(image.shape, np.uint8)
+        label[50:60, 50:60, 68] = 1
+        nib.save(nib.Nifti1Image(label, image.affine), tmp_path / "label.nii.gz")
+
+        def work(person: str) -> None:
+            for _ in range(3):
+                infer(server, "l3_muscle", slice_index="70")
+                save(server, tmp_path / "label.nii.gz", {"psoas": 1}, client_id=person)
+
+        with ThreadPoolExecutor() as pool:
+            for done in [pool.submit(work, person) for person in ("anna", "ben")]:
+                done.result()
+        info = requests.get(f"{server.url}/datastore/label/info?label=case_a&tag=l3_muscle", timeout=20).json()
+        revisions = range(info["revision"] - 5, info["revision"] + 1)
+        authors = [
+            requests.get(f"{server.url}/datastore/label/info?label=case_a&tag=l3_muscle@{n}", timeout=20).json()[
+                "client_id"
+            ]
+            for n in revisions
+        ]
+        assert sorted(authors) == ["anna"] * 3 + ["ben"] * 3
