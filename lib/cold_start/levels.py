@@ -23,6 +23,7 @@ NO_L3 = "The lower endplate of L3 does not seem to be in the image"
 
 _LEAST_LENGTH_MM = 30.0
 _LEAST_PROBABILITY = 0.5
+_LEAST_IF_CONTRADICTED = 0.65
 _LEAST_CLEARNESS = 0.4
 _WORTH_NAMING = 0.05
 _ONE_LANDMARK_ONLY = 0.75
@@ -133,7 +134,8 @@ def _answer(discs: Sequence[Disc], numbering: Numbering, *, slices: int, slice_m
             candidates=candidates,
             warnings=(f"{NO_L3}{_in_view(levels) if probability > _LEAST_PROBABILITY else ''}.",),
         )
-    if probability < _LEAST_PROBABILITY:
+    contradiction = any(abs(index - best) > 1 for index in known) or (best not in known)
+    if probability < (_LEAST_IF_CONTRADICTED if contradiction else _LEAST_PROBABILITY):
         return _cannot_tell(*_warnings(discs, numbering, best), candidates=candidates)
     agreeing = sum(index == best for index in known)
     confidence = probability * (1.0 if agreeing > 1 else _ONE_LANDMARK_ONLY)

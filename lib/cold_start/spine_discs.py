@@ -20,6 +20,9 @@ _LEAST_STRENGTH_HU = 20.0
 _STRENGTH_SHARE = 0.3
 _SHORTEST_SPINE_MM = 30.0
 _ENDPLATE_AWAY_MM = (2.0, 9.0)
+_ENDPLATE_USUAL_MM = 5.0
+# Dense islands in a body must not outshine its endplate.
+_ENDPLATE_DISTANCE_HU = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,4 +119,5 @@ def _endplate(profile: SpineProfile, at: int, direction: int) -> int:
     core = profile.straight[:, middle - 1 : middle + 2].mean(axis=1)
     near, far = (round(mm / STEP_MM) for mm in _ENDPLATE_AWAY_MM)
     places = np.clip(at + direction * np.arange(near, far + 1), 0, len(core) - 1)
-    return int(places[core[places].argmax()])
+    away = np.abs(places - at) * STEP_MM - _ENDPLATE_USUAL_MM
+    return int(places[(core[places] - _ENDPLATE_DISTANCE_HU * np.clip(away, 0, None)).argmax()])

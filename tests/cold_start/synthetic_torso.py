@@ -166,7 +166,9 @@ def _spine(rng, points, line, bodies, s1_top, plate):
         hu[(np.abs(u) > 12) & (np.abs(u) < 20) & (v > -41) & (v < -28) & (s > start - 12) & (s < start + 6)] = 380
         hu[(np.abs(u) < 4) & (v > -66) & (v < -38) & (s > start - 8) & (s < middle)] = 300
         reach_u = process if name in {"L2", "L3", "L4"} else process - 8
-        hu[(np.abs(u) > 17) & (np.abs(u) < reach_u) & (np.abs(v + 26) < 4) & (np.abs(s - middle - 4) < 0.2 * height)] = 220
+        hu[
+            (np.abs(u) > 17) & (np.abs(u) < reach_u) & (np.abs(v + 26) < 4) & (np.abs(s - middle - 4) < 0.2 * height)
+        ] = 220
     # The sacrum tapers downwards; its wings reach the ilia at S1 and S2.
     below = s1_top - s
     sacral = (below >= 0) & (below < 105) & reach
