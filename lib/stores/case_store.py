@@ -76,7 +76,7 @@ class CaseStore(Datastore):
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._cases = Cases(index=self._index, studies=self._studies)
-            if self._index.is_new:
+            if not self._index.is_filled():
                 rebuild_from_sidecars(index=self._index, cases=self._cases, history=self._history)
             self._cases.look(force=True)
             TakeOver(
@@ -364,9 +364,9 @@ class CaseStore(Datastore):
         return [image_id for image_id in self.list_images() if image_id in labelled]
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """The images without such a label (see :meth:`get_labeled_images`)."""
-        labelled = self._labelled(label_tag, labels)
-        return [image_id for image_id in self.list_images() if image_id not in labelled]
+        """The usable images without such a label (see :meth:`get_labeled_images` and :meth:`note_fault`)."""
+        passed_over = self._labelled(label_tag, labels) | self._cases.faulty()
+        return [image_id for image_id in self.list_images() if image_id not in passed_over]
 
     # The whole store
 

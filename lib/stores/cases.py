@@ -21,6 +21,8 @@ from lib.stores.names import check_name
 from lib.stores.plain import to_json
 
 PRESENT, ABSENT, REMOVED = "present", "absent", "removed"
+# What the store itself says of an image; a client's own values for these would mislead the other clients.
+_NOT_INFO = {"id", "path", "ts", "name"}
 
 
 class Cases:
@@ -88,6 +90,7 @@ class Cases:
         now = connection.execute(select(CASES.c.info).where(CASES.c.id == image_id)).scalar()
         if now is not None:
             known = json.loads(now)
+            info = {key: value for key, value in info.items() if key not in _NOT_INFO}
             self.change(connection, image_id, info=to_json({**known, **info} if over else {**info, **known}))
 
     def note_fault(self, case: Row, sentence: str) -> None:
@@ -95,6 +98,12 @@ class Cases:
         with self._index.writing() as connection:
             self.change(connection, case.id, fault=sentence, fault_signature=self._signature(case.file))
             note(connection, "image_fault", {"image": case.id, "reason": sentence})
+
+    def faulty(self) -> set[str]:
+        """The ids of images that cannot be used and have not changed since that was noted."""
+        self._forget_mended_faults()
+        with self._index.reading() as connection:
+            return set(connection.execute(select(CASES.c.id).where(CASES.c.fault.is_not(None))).scalars())
 
     def next_open(self, tasks: Sequence[str], *, by_chance: bool, exclude: Collection[str]) -> str | None:
         """A present case without a fault that lacks a final label of at least one of the tasks."""

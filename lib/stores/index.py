@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Boolean,
     Column,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
-    inspect,
+    make_url,
     select,
     text,
 )
@@ -143,15 +144,14 @@ class StoreIndex:
         Refusal: the database cannot be reached.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         try:
             self._engine = _engine(url)
         except (ImportError, ArgumentError) as error:
             raise Refusal(f"The index of the store cannot be opened: {_first_line(error)}", status=503) from error
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         try:
-            self.is_new = not inspect(self._engine).has_table(SETTINGS.name)
-            if self.is_sqlite and not self.is_new:
+            if self.is_sqlite:
                 self._check()
             metadata.create_all(self._engine)
         except (DatabaseError, sqlite3.DatabaseError) as error:
@@ -166,6 +166,15 @@ class StoreIndex:
         if found != "ok":
             self._engine.dispose()
             raise DamagedIndexError(str(found))
+
+    def is_filled(self) -> bool:
+        """Whether the labels whose files are there are in the index; not so for a new one."""
+        with self.reading() as connection:
+            return bool(get_setting(connection, "filled"))
+
+    def set_filled(self, connection: Connection) -> None:
+        """Note that they are, in the transaction that put them there."""
+        connection.execute(self.upsert(SETTINGS, {"key": "filled", "value": "yes"}))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -204,8 +213,8 @@ def get_setting(connection: Connection, key: str, default: str = "") -> str:
     return default if value is None else str(value)
 
 
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
+def _engine(url: str | URL) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=8, max_overflow=56)
 
@@ -224,9 +233,9 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def sqlite_url(path: Path) -> str:
-    """The SQLAlchemy URL of an SQLite file."""
-    return f"sqlite:///{path.as_posix()}"
+def sqlite_url(path: Path) -> URL:
+    """The SQLAlchemy URL of an SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path))
 
 
 def _is_damage(error: Exception) -> bool:

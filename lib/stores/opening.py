@@ -16,7 +16,7 @@ from lib.stores.cases import Cases, note
 from lib.stores.files import sha256_of, stage_copy
 from lib.stores.geometry import read_grid
 from lib.stores.history import History, NewRevision
-from lib.stores.index import SETTINGS, TAKEN_OVER, DamagedIndexError, StoreIndex, get_setting, sqlite_url
+from lib.stores.index import REVISIONS, SETTINGS, TAKEN_OVER, DamagedIndexError, StoreIndex, get_setting, sqlite_url
 from lib.stores.plain import plain
 from lib.stores.records import UNINTERPRETED
 from lib.stores.saving import checked_labels, origin, staged_revision
@@ -32,7 +32,7 @@ def open_index(path: Path, *, url: str | None) -> StoreIndex:
         Refusal: the database cannot be reached.
     """
     try:
-        return StoreIndex(url or sqlite_url(path))
+        return StoreIndex(sqlite_url(path) if url is None else url)
     except DamagedIndexError as error:
         if url is not None:
             raise Refusal(f"The index of the store at {url} is damaged: {error}", status=503) from error
@@ -53,18 +53,22 @@ def rebuild_from_sidecars(*, index: StoreIndex, cases: Cases, history: History) 
             rows.append(history.row_of(sidecar))
         except (ValueError, OSError) as error:
             refused[f"{sidecar.parent.parent.name}/{sidecar.parent.name}/{sidecar.name}"] = str(error)
-    if not rows and not refused:
-        return
     with index.writing() as connection:
         for image_id in sorted({row["case_id"] for row in rows}):
             cases.add(connection, image_id)
-        given: set[tuple[str, str, int]] = set()
+        there = connection.execute(select(REVISIONS)).all()
+        files = {row.file for row in there}
+        given = {(row.case_id, row.task, row.number) for row in there}
         for row in sorted(rows, key=lambda row: (row["created"], row["number"])):
+            if row["file"] in files:
+                continue
             while (row["case_id"], row["task"], row["number"]) in given:  # files that somebody copied by hand
                 row["number"] += 1
             given.add((row["case_id"], row["task"], row["number"]))
             history.insert(connection, row)
-        note(connection, "index_rebuilt", {"revisions": len(rows), "refused": refused})
+        if rows or refused:
+            note(connection, "index_rebuilt", {"revisions": len(rows), "refused": refused})
+        index.set_filled(connection)
 
 
 def may_be_saved_under(tag: str) -> bool:

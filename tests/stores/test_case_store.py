@@ -72,6 +72,12 @@ class TestImagesInTheFolder:
             assert store.current_label(image_id, "l3_muscle").is_file()
         assert {p.name for p in (studies / "sarcopenia/labels/l3_muscle").iterdir()}.isdisjoint({"con", "ab:c"})
 
+    def test_a_folder_name_may_hold_any_characters(self, tmp_path, write_ct):
+        (tmp_path / "100% CT #1").mkdir()
+        write_ct(tmp_path / "100% CT #1" / "ann.nii.gz")
+        assert CaseStore(tmp_path / "100% CT #1").list_images() == ["ann"]
+        assert CaseStore(tmp_path / "100% CT #1").list_images() == ["ann"]
+
     def test_a_missing_studies_folder_is_said(self, tmp_path):
         with pytest.raises(Refusal, match="no studies folder"):
             CaseStore(tmp_path / "nowhere")
@@ -359,6 +365,12 @@ class TestImageInfo:
         assert refused.value.status_code == 422
         assert store.get_image_info("ann")["note"] == "kept"
 
+    def test_what_the_store_says_of_an_image_cannot_be_overwritten(self, store, studies):
+        store.update_image_info("ann", {"path": "/etc/passwd", "name": "x", "id": "ben", "ts": 1})
+        info = store.get_image_info("ann")
+        assert (info["path"], info["name"]) == (str(studies.resolve() / "ann.nii.gz"), "ann.nii.gz")
+        assert "id" not in info
+
     def test_an_emptied_fact_is_unknown_again(self, store):
         store.update_image_info("ann", {"height_m": 1.6})
         store.update_image_info("ann", {"height_m": None})
@@ -420,6 +432,7 @@ class TestQueue:
         assert store.next_case("sarcopenia") == "ann"
         assert store.next_case("l3_muscle", exclude={"ben"}) == "cat"
         store.note_fault("ben", "It holds NaN.")
+        assert store.get_unlabeled_images() == ["cat"]
         assert store.next_case("l3_muscle") == "cat"
         (studies / "cat.nii.gz").unlink()
         assert store.next_case("l3_muscle") is None
