@@ -18,6 +18,8 @@ _SMALLEST_PART_OF_VOLUME = 0.02
 _ARM_OF_TRUNK = 0.4
 _ARM_CONTACT_MM = 30.0
 _SLIT_MM = 20.0
+# The middle of an arm lies beyond the trunk's flank, or so little before it (as a share of the trunk's width).
+_ARM_OVERLAP = 0.05
 
 
 def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
@@ -72,13 +74,13 @@ def without_arms(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> n
         return mask
     trunk = int(np.argmax(areas))
     columns = np.flatnonzero((parts == trunk).any(axis=1))
-    quarter = 0.25 * (columns[-1] - columns[0])
+    overlap = _ARM_OVERLAP * (columns[-1] - columns[0])
     small = np.flatnonzero((areas > 0) & (areas < _ARM_OF_TRUNK * areas[trunk]))
     middles = ndimage.center_of_mass(filled, parts, small) if len(small) else []
     arms = [
         part
         for part, (x, _) in zip(small, middles, strict=True)
-        if not columns[0] + quarter <= x <= columns[-1] - quarter
+        if not columns[0] + overlap <= x <= columns[-1] - overlap
     ]
     return mask & ~np.isin(parts, arms)
 
