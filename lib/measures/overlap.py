@@ -10,9 +10,9 @@ def dice(a: npt.NDArray, b: npt.NDArray, ids: dict[str, int]) -> dict[str, float
     """Dice similarity coefficient of each class (Yu 2026, section 2.5).
 
     Args:
-        a: integer label of any shape.
+        a: integer label of any shape, 0 and up.
         b: integer label of the same shape.
-        ids: name to value.
+        ids: name to value; other values in the labels are not compared.
 
     Returns:
         Name to Dice in 0 to 1; ``None`` where neither label holds the class, since there is nothing to agree on.
@@ -22,8 +22,10 @@ def dice(a: npt.NDArray, b: npt.NDArray, ids: dict[str, int]) -> dict[str, float
     """
     if a.shape != b.shape:
         raise ValueError(f"labels of shape {a.shape} and {b.shape} cannot be compared")
-    size = max(ids.values(), default=0) + 1
-    joint = np.bincount((a.ravel().astype(np.int64) * size + b.ravel()), minlength=size * size).reshape(size, size)
+    size = max([*ids.values(), a.max(initial=0), b.max(initial=0)]) + 1
+    joint = np.bincount(a.ravel().astype(np.int64) * int(size) + b.ravel(), minlength=int(size) ** 2).reshape(
+        size, size
+    )
     in_a, in_b, both = joint.sum(axis=1), joint.sum(axis=0), joint.diagonal()
     result: dict[str, float | None] = {}
     for name, i in ids.items():

@@ -29,3 +29,8 @@ def test_unsigned_bytes_do_not_overflow():
 def test_labels_of_different_shapes_are_an_error():
     with pytest.raises(ValueError, match="shape"):
         dice(np.zeros((2, 2)), np.zeros((2, 3)), IDS)
+
+
+def test_classes_that_were_not_asked_for_do_not_matter():
+    a, b = np.array([1, 1, 3, 2, 0]), np.array([1, 0, 3, 3, 2])
+    assert dice(a, b, {"psoas": 1}) == {"psoas": pytest.approx(2 / 3)}
