@@ -27,11 +27,11 @@ from lib.refusals import Refusal
 SKIN_MM = 2.0
 SKIN_WITH_SHARED_VOXELS_MM = 4.0
 SMALLEST_MUSCLE_CM2 = 1.0
-SMALLEST_FAT_IN_MUSCLE_CM2 = 0.15
+SMALLEST_FAT_IN_MUSCLE_CM2 = 0.5
 # Above this, what is no bone outside the trunk's cavity is a calcified wall or metal, below it a vessel with contrast.
 CALCIFIED_HU = 500.0
 NARROWEST_TRUNK_MM = 220.0
-BUBBLES_SHARE = 0.04
+BUBBLES_SHARE = 0.05
 LUNG_HU = (-950.0, -400.0)
 
 _ID = BODY_COMPOSITION.ids
@@ -148,7 +148,7 @@ def _bowel_with_gas(gas: NDArray[np.float32], cavity: Mask, lungs: Mask, spacing
     """
     gas = np.where(cavity & ~dilated(lungs, 6.0, spacing), gas, 0)
     bubbly = ndimage.gaussian_filter(gas, 6.0 / spacing, truncate=2.5) > BUBBLES_SHARE
-    return (eroded(bubbly, 9.0, spacing) | closed(gas > 0.3, 7.0, spacing)) & cavity
+    return (eroded(bubbly, 6.0, spacing) | closed(gas > 0.3, 7.0, spacing)) & cavity
 
 
 def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:

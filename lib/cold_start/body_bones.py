@@ -18,6 +18,7 @@ SMALLEST_BONE_CM3 = 1.5
 CANAL_REACH_MM = 22.0
 MARROW_REACH_MM = 16.0
 DIRECTIONS = 16
+LARGE_SECTION_CM2 = 20.0
 EVEN = 1.7
 CONTRAST_HU = 700.0
 SMALLEST_CORE_CM3 = 0.3
@@ -101,8 +102,12 @@ def inside_skull(hu: NDArray[np.float32], bone: Mask, spacing: NDArray[np.float6
     area_cm2 = float(spacing[0] * spacing[1]) / 100
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         piece = pieces[box] == number
-        if piece.sum(axis=(0, 1)).max() * area_cm2 < 20:
+        section = piece.sum(axis=(0, 1)) * area_cm2
+        if section.max() < LARGE_SECTION_CM2:
             continue
+        # Downwards the piece runs on into the canal and the marrow of the spine, upwards it only closes.
+        section[int(np.argmax(section)) :] = LARGE_SECTION_CM2
+        piece &= section >= LARGE_SECTION_CM2
         values = hu[box][piece]
         if np.mean(values < -20) < 0.05 and 5 < float(np.median(values)) < 70:
             skull[box] |= piece

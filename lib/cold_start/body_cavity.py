@@ -8,6 +8,7 @@ tissue by its place: near the outer surface or beside spine and pelvis it is rat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cc3d
 import numpy as np
@@ -43,13 +44,28 @@ class Trunk:
     slices: NDArray[np.bool_]
     spacing: NDArray[np.float64]
 
+    @cached_property
+    def below_skin(self) -> Mask:
+        """The trunk without skin and the voxels that share it."""
+        return eroded(self.body, 4.0, np.array([self.spacing[0], self.spacing[1], 1e6]))
+
+    @cached_property
+    def core(self) -> Mask:
+        """Soft tissue, gas and bone under the skin, without the small vessels and strands of subcutaneous fat."""
+        inside = ((self.hu > FAT.high) | (self.hu < FAT.low) | self.bone) & self.below_skin
+        pieces = cc3d.connected_components(inside, connectivity=6)
+        depth_cm = min(2.0, inside.shape[2] * float(self.spacing[2]) / 10)
+        keep = np.bincount(pieces.ravel()) * float(np.prod(self.spacing)) / 1000 >= 1.5 * depth_cm
+        keep[0] = False
+        return keep[pieces]  # type: ignore[no-any-return]
+
 
 def musculoskeletal_hull(trunk: Trunk, points: NDArray[np.float64]) -> Mask:
     """The trunk without skin and subcutaneous fat: what lies no farther from the centre than the outermost muscle.
 
     Over the front of the belly, where muscle thins out to a sheet, the radius is bridged from side to side.
     """
-    core = _core(trunk)
+    core = trunk.core
     hull = core.copy()
     used = np.flatnonzero(np.isfinite(points[:, 0]))
     if used.size == 0:
@@ -66,21 +82,7 @@ def musculoskeletal_hull(trunk: Trunk, points: NDArray[np.float64]) -> Mask:
     for row, k in enumerate(used):
         ray, distance = polar[row]
         hull[:, :, k] |= distance <= _at_rays(outer[row], ray)
-    return hull & trunk.body & _below_skin(trunk.body, trunk.spacing)
-
-
-def _core(trunk: Trunk) -> Mask:
-    """Soft tissue, gas and bone under the skin, without the small vessels and strands of subcutaneous fat."""
-    inside = ((trunk.hu > FAT.high) | (trunk.hu < FAT.low) | trunk.bone) & _below_skin(trunk.body, trunk.spacing)
-    pieces = cc3d.connected_components(inside, connectivity=6)
-    depth_cm = min(2.0, inside.shape[2] * float(trunk.spacing[2]) / 10)
-    keep = np.bincount(pieces.ravel()) * float(np.prod(trunk.spacing)) / 1000 >= 1.5 * depth_cm
-    keep[0] = False
-    return keep[pieces]  # type: ignore[no-any-return]
-
-
-def _below_skin(body: Mask, spacing: NDArray[np.float64]) -> Mask:
-    return eroded(body, 4.0, np.array([spacing[0], spacing[1], 1e6]))
+    return hull & trunk.below_skin
 
 
 def _polar(trunk: Trunk, centre: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -98,7 +100,7 @@ def _at_rays(radius: NDArray[np.float64], ray: NDArray[np.float64]) -> NDArray[n
 
 def centres(trunk: Trunk) -> NDArray[np.float64]:
     """A point (mm) inside the cavity for every slice: midway between the bone behind and the wall or bone in front."""
-    core = _core(trunk)
+    core = trunk.core
     points = np.full((core.shape[2], 2), np.nan)
     x = (np.arange(core.shape[0]) + 0.5) * trunk.spacing[0]
     y = (np.arange(core.shape[1]) + 0.5) * trunk.spacing[1]
@@ -158,7 +160,7 @@ def _ray_costs(
     si, sj = trunk.spacing[:2]
 
     ribs, stout = _slender_and_stout(trunk, points)
-    cage = _cage(ribs, trunk.spacing)
+    cage = _cage(ribs, trunk.spacing) & (trunk.hu > FAT.high) | ribs
     in_plane = [float(si), float(sj)]
     depth = _depth(hull, in_plane)
     prior = _muscle_prior(trunk, depth, stout, points, used)
@@ -195,6 +197,8 @@ def _ray_costs(
         step = np.clip((np.roll(hu, -1, axis=1) - np.roll(hu, 1, axis=1)) / 80.0, 0, 1)
         from_fat = np.roll(fat | gas, 1, axis=1) | np.roll(fat | gas, 2, axis=1)
         edges[row] = np.where(from_fat | hard, step, 0.0)
+        # Behind gas the first edge is the wall of the bowel.
+        edges[row][np.roll(gas, 1, axis=1) | np.roll(gas, 2, axis=1)] *= 0.6
         from_outside = np.cumsum(wall_minus_cavity[:, ::-1], axis=1)[:, ::-1]
         cost[row] = from_outside - 4.0 * edges[row]
         passed = np.concatenate([np.zeros((RAYS, 1), bool), beyond[:, :-1]], axis=1)
