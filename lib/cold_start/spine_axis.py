@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,12 +92,9 @@ def _coarse(upright: CTImage) -> Floats:
     ]
     total = np.zeros(cells, dtype=np.float32)
     taken = 0
-    for pick_z in picks[2]:
-        slab = np.clip(hu[:, :, pick_z], _AIR_HU, _BRIGHTEST_HU) if len(pick_z) * 4 < hu.shape[2] else hu[:, :, pick_z]
-        for pick_x in picks[0]:
-            for pick_y in picks[1]:
-                total += np.clip(slab[np.ix_(pick_x, pick_y)], _AIR_HU, _BRIGHTEST_HU)
-                taken += 1
+    for pick_x, pick_y, pick_z in itertools.product(*picks):
+        total += np.clip(hu[np.ix_(pick_x, pick_y, pick_z)], _AIR_HU, _BRIGHTEST_HU)
+        taken += 1
     return total / np.float32(taken)
 
 

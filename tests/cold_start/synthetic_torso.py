@@ -87,7 +87,8 @@ def make_torso(seed: int, *, lumbar: int = 5, thoracic: int = 5) -> Torso:
     near = (np.abs(x3) < 80) & (y3 > y.min() - 75) & (y3 < y.max() + 40) & (z3 > -1)
     places = np.argwhere(near)
     points = np.stack([grid[c][places[:, c]] for c in range(3)], axis=1)
-    values = _spine(rng, points, line, bodies, s1_top, max(ENDPLATE_MM, slice_mm / 2))
+    plate = max(ENDPLATE_MM, slice_mm / 2)
+    values = _spine(rng, points, line, bodies=bodies, s1_top=s1_top, plate=plate)
     bony = ~np.isnan(values)
     hu[tuple(places[bony].T)] = values[bony]
     wall = (half_width - 28, half_depth - 22)
@@ -95,7 +96,15 @@ def make_torso(seed: int, *, lumbar: int = 5, thoracic: int = 5) -> Torso:
         if name.startswith("T"):
             index = int(start + 0.65 * (stop - start))
             _draw(hu, grid, _ribs(rng, name, line[index], wall), 5.5)
-    _ilia(rng, hu, x3, y3, z3, crest, float(np.interp(s1_top, s, y)), float(np.interp(s1_top, s, z)), half_width)
+    _ilia(
+        rng,
+        hu,
+        (x3, y3, z3),
+        crest=crest,
+        sacrum_y=float(np.interp(s1_top, s, y)),
+        sacrum_z=float(np.interp(s1_top, s, z)),
+        half_width=half_width,
+    )
     hu = ndimage.gaussian_filter(hu, (1.0 / in_plane, 1.0 / in_plane, 0.4))
     hu += rng.normal(0, rng.uniform(5, 25), hu.shape)
     affine = np.diag([in_plane, in_plane, slice_mm, 1.0])
@@ -135,7 +144,7 @@ def _soft_tissue(rng, grid, line, half_width, half_depth):
     return hu
 
 
-def _spine(rng, points, line, bodies, s1_top, plate):
+def _spine(rng, points, line, *, bodies, s1_top, plate):
     """HU of the points (n, 3) that belong to spine or sacrum, NaN elsewhere."""
     distance, index = cKDTree(line).query(points, distance_upper_bound=90)
     index = np.minimum(index, len(line) - 2)
@@ -215,8 +224,9 @@ def _draw(hu, grid, points, radius):
     hu[tuple(cells.T)] = 280
 
 
-def _ilia(rng, hu, x, y, z, crest, sacrum_y, sacrum_z, half_width):
+def _ilia(rng, hu, coordinates, *, crest, sacrum_y, sacrum_z, half_width):
     """Two curved plates from the sacrum's wings outwards, arched at the top, and the hips below."""
+    x, y, z = coordinates
     lateral = min(140.0, half_width - 35)
     medial, y_back, y_front = 54.0, sacrum_y - 45, sacrum_y + rng.uniform(25, 45)
     for sign in (-1, 1):

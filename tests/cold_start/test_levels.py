@@ -14,7 +14,6 @@ from scipy import ndimage
 from lib.anatomy.levels import HEAD_TO_FOOT, levels_below
 from lib.cold_start.levels import NOT_CHECKED, find_levels
 from lib.images import CTImage, read_ct
-
 from tests.cold_start.synthetic_torso import Torso, make_torso
 
 # Read by eye on the real CT: the inferior endplate of L3 at the centre of its body, voxels.
