@@ -30,7 +30,7 @@ _DENOISE_MM = 1.0
 _SOFTNESS_HU = 12.0
 _SKIN_RIM_MM = 1.5
 _CUT_OFF_MM = 40.0
-_WIDEST_SLIT_MM = 8.0
+_WIDEST_SLIT_MM = 10.0
 _TYPICAL_MUSCLE_HU = 50.0
 _DARKER_HU = 32.0
 _BRIGHTER_HU = 55.0
@@ -128,7 +128,7 @@ def _muscle_groups(
     groups = _without_crumbs(groups)
     groups[spine.bone | (hu > MUSCLE.high)] = 0
     taken = spine.bone | spine.canal | behind | band | ~within
-    found = [find_psoas(np.minimum(free, alike), hu, taken, spine, side=side) for side in (-1, 1)]
+    found = [find_psoas(free, alike, hu, taken, spine, side=side) for side in (-1, 1)]
     for psoas in found:
         groups[psoas.mask] = L3_MUSCLE["psoas"].id
     _close_between(groups, muscle & within & ~spine.bone)

@@ -32,11 +32,12 @@ class Psoas:
     seen: float
 
 
-def find_psoas(muscle: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: int) -> Psoas:
+def find_psoas(muscle: Floats, alike: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: int) -> Psoas:
     """Outline one psoas by a closed contour around the thickest muscle beside the vertebra.
 
     Args:
         muscle: working grid, 0..1, how much a pixel has the HU of muscle.
+        alike: the same grid, 0..1, how much a pixel resembles this patient's muscle.
         hu: the same grid, HU, denoised.
         taken: pixels that belong to bone, to the canal or to other muscles.
         spine: the vertebra.
@@ -56,7 +57,7 @@ def find_psoas(muscle: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: i
         return nothing
 
     polar = Polar(centre=(float(spot[0]), float(spot[1])), rays=120, reach=_REACH_MM + 8)
-    rays = polar.sample(free)
+    rays = polar.sample(free * (0.3 + 0.7 * alike))
     smooth = polar.sample(np.clip(hu, -100.0, 150.0))
     valley = ndimage.gaussian_filter1d(smooth, 1.5, axis=1, order=2)
     gap = 1.0 - rays
@@ -67,7 +68,7 @@ def find_psoas(muscle: Floats, hu: Floats, taken: Mask, spine: Spine, *, side: i
     radius = float(np.median(first[ends])) if ends.sum() > 20 else _TYPICAL_RADIUS_MM
     radius = float(np.clip(radius, 6.0, 22.0))
     larger = (np.arange(_REACH_MM + 1) - radius) / radius
-    path = smooth_path(cost + 2.0 * larger**2, stiffness=0.6, max_step=2, closed=True)
+    path = smooth_path(cost + 1.2 * larger**2, stiffness=0.6, max_step=2, closed=True)
     end = sum_ahead(gap, 4)[np.arange(polar.rays), path] > 2.0
     contour = ndimage.gaussian_filter1d(path.astype(float), 1.0, mode="wrap")
     distance, ray = polar.radius_and_angle(free.shape)

@@ -63,6 +63,17 @@ class TestDrawnSlice:
         truth = trunk_slice(**case)
         assert min(dices(segment_l3(truth.image, 0).muscle, truth.muscle).values()) > 0.93
 
+    @pytest.mark.parametrize("share", [0.45, 1.7], ids=["wasted", "strong"])
+    def test_thin_and_thick_walls(self, share: float) -> None:
+        truth = trunk_slice(wall_share=share)
+        found = segment_l3(truth.image, 0)
+        assert min(dices(found.muscle, truth.muscle).values()) > 0.9
+        assert (found.muscle > 0).sum() == pytest.approx((truth.muscle > 0).sum(), rel=0.1)
+
+    def test_fatty_muscle(self) -> None:
+        truth = trunk_slice(muscle_hu=5.0, noise=15.0)
+        assert min(dices(segment_l3(truth.image, 0).muscle, truth.muscle).values()) > 0.9
+
     def test_organs_filled_with_contrast_are_not_muscle(self) -> None:
         truth = trunk_slice(kidney_hu=190.0, vessel_hu=290.0)
         assert min(dices(segment_l3(truth.image, 0).muscle, truth.muscle).values()) > 0.93
