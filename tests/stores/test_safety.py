@@ -56,7 +56,7 @@ def test_killed_at_any_moment_every_acknowledged_label_is_there_and_whole(store,
     store.close()
     path = write_label(muscles)
     acknowledged = set()
-    for turn in range(6):
+    for turn in range(5):
         child = start(SAVE_FOR_EVER, studies, path, turn, stdout=subprocess.PIPE)
         acknowledged.add(child.stdout.readline().strip())
         time.sleep(0.05 + 0.071 * turn)
