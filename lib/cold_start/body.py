@@ -7,6 +7,7 @@ these regions, so that no second volume of full size beside the label is needed.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cc3d
@@ -24,8 +25,9 @@ from lib.cold_start.outline import body_mask, without_arms
 from lib.images import CTImage
 from lib.refusals import Refusal
 
+THREADS = 2
 SKIN_MM = 2.0
-SKIN_WITH_SHARED_VOXELS_MM = 4.0
+SHARED_WITH_SKIN_MM = 2.0
 SMALLEST_MUSCLE_CM2 = 1.0
 SMALLEST_FAT_IN_MUSCLE_CM2 = 0.5
 # Above this, what is no bone outside the trunk's cavity is a calcified wall or metal, below it a vessel with contrast.
@@ -82,9 +84,13 @@ def segment_body(image: CTImage) -> BodySegmentation:
     grid = Grid.of(image.shape, image.spacing)
     regions, doubt, warnings = _coarse_regions(grid, hu, body)
     label = np.zeros(image.shape, np.uint8, order="F")
-    for k in range(image.shape[2]):
+
+    def fill(k: int) -> None:
         if body[:, :, k].any():
             label[:, :, k] = _label_slice(hu[:, :, k], body[:, :, k], grid, regions, k)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(fill, range(image.shape[2])))
     return BodySegmentation(label=label, doubt=doubt, warnings=warnings)
 
 
@@ -238,7 +244,8 @@ def _label_slice(hu: NDArray, body: Mask, grid: Grid, regions: _Regions, k: int)
     bone = _bone_slice(hu, grid, regions, k) & ~nerve & body
 
     under_skin = _shrunk(body, SKIN_MM, spacing)
-    depths = _shrunk(body, SKIN_WITH_SHARED_VOXELS_MM, spacing)
+    # Voxels larger than that are shared within the rim itself.
+    depths = _shrunk(under_skin, SHARED_WITH_SKIN_MM, spacing) if max(spacing[:2]) <= 2.5 else under_skin
     gas = smooth < FAT.low
     fat = (smooth <= FAT.high) & ~gas
     soft = smooth > FAT.high
