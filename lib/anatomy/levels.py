@@ -8,12 +8,3 @@ SACRAL = ("S1",)
 
 HEAD_TO_FOOT = THORACIC + LUMBAR + SACRAL
 FOOT_TO_HEAD = HEAD_TO_FOOT[::-1]
-
-
-def levels_below(upper: str, lower: str) -> int:
-    """How many levels ``lower`` lies below ``upper``; negative where it lies above.
-
-    Raises:
-        ValueError: a name is no vertebral level.
-    """
-    return HEAD_TO_FOOT.index(lower) - HEAD_TO_FOOT.index(upper)

@@ -18,7 +18,7 @@ from lib.images.ct import CTImage
 NOT_CHECKED = "The image has one slice, so its vertebral level was not checked."
 NO_SPINE = "No spine was found in the image."
 TOO_FEW = "Too few vertebrae are in view to tell their level."
-NO_LANDMARK = "Neither ribs nor iliac crests nor the sacrum are in view, so the vertebrae cannot be numbered."
+NO_LANDMARK = "Neither ribs nor iliac crests nor the sacrum are seen clearly, so the vertebrae cannot be numbered."
 NO_L3 = "The lower endplate of L3 does not seem to be in the image"
 
 _LEAST_LENGTH_MM = 30.0
@@ -27,6 +27,7 @@ _LEAST_IF_CONTRADICTED = 0.65
 _LEAST_CLEARNESS = 0.4
 _WORTH_NAMING = 0.05
 _ONE_LANDMARK_ONLY = 0.75
+_MOST_CERTAIN = 0.99
 _FEW_VERTEBRAE = 3
 _LUMBAR_COUNT = 5
 
@@ -138,7 +139,7 @@ def _answer(discs: Sequence[Disc], numbering: Numbering, *, slices: int, slice_m
     if probability < (_LEAST_IF_CONTRADICTED if contradiction else _LEAST_PROBABILITY):
         return _cannot_tell(*_warnings(discs, numbering, best), candidates=candidates)
     agreeing = sum(index == best for index in known)
-    confidence = probability * (1.0 if agreeing > 1 else _ONE_LANDMARK_ONLY)
+    confidence = min(_MOST_CERTAIN, probability * (1.0 if agreeing > 1 else _ONE_LANDMARK_ONLY))
     return SpineLevels(
         levels=levels,
         l3_slice=chosen,
@@ -196,11 +197,11 @@ def _warnings(discs: Sequence[Disc], numbering: Numbering, best: int) -> tuple[s
         warnings.append("No pelvis is in view: the vertebrae are counted down from the lowest ribs alone.")
     elif sacrum is None and ribs is None:
         warnings.append(
-            "Neither the sacrum nor the lowest ribs are in view: the level rests on the iliac crests, which lie a "
+            "Neither the sacrum nor the lowest ribs are seen clearly: the level rests on the iliac crests, which lie a "
             "level higher or lower in some people."
         )
     elif ribs is None:
-        warnings.append("The lowest ribs are not in view: the vertebrae are counted up from the pelvis alone.")
+        warnings.append("The lowest ribs are not seen clearly: the vertebrae are counted up from the pelvis alone.")
     if sacrum is not None and ribs is not None and abs(sacrum - ribs) == 1:
         warnings.append(
             f"Between the lowest ribs and the sacrum lie {_LUMBAR_COUNT + ribs - sacrum} vertebrae instead of "

@@ -11,7 +11,7 @@ import pytest
 from nibabel import orientations
 from scipy import ndimage
 
-from lib.anatomy.levels import HEAD_TO_FOOT, levels_below
+from lib.anatomy.levels import FOOT_TO_HEAD, HEAD_TO_FOOT
 from lib.cold_start.levels import NOT_CHECKED, find_levels
 from lib.images import CTImage, read_ct
 from tests.cold_start.synthetic_torso import Torso, make_torso
@@ -290,6 +290,5 @@ class TestSyntheticTorso:
 class TestNames:
     def test_twelve_thoracic_and_five_lumbar_levels_from_head_to_foot(self) -> None:
         assert HEAD_TO_FOOT[0] == "T1"
-        assert HEAD_TO_FOOT[-1] == "S1"
-        assert levels_below("T12", "L3") == 3
-        assert levels_below("L5", "L3") == -2
+        assert HEAD_TO_FOOT[-7:] == ("T12", "L1", "L2", "L3", "L4", "L5", "S1")
+        assert tuple(reversed(FOOT_TO_HEAD)) == HEAD_TO_FOOT
