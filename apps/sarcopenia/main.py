@@ -46,7 +46,7 @@ class SarcopeniaApp(MONAILabelApp):
         """The store of the studies folder."""
         if self.studies.startswith(("http://", "https://")):
             raise Refusal("Images from a DICOMweb server are not supported yet; give a folder.")
-        return CaseStore(self.studies)
+        return CaseStore(self.studies, index_url=self.conf.get("index_url"))
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table."""

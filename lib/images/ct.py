@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from nibabel import orientations
 
+from lib.images.facts import PatientFacts
 from lib.refusals import BadImage
-
-Sex = Literal["M", "F"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatientFacts:
-    """What is known of the patient; ``None`` is unknown, never a default.
-
-    Attributes:
-        sex: "M" or "F".
-        age_years: age at the scan.
-        height_m: body height in metres.
-        weight_kg: body weight in kilograms.
-        contrast: whether a contrast agent was given.
-    """
-
-    sex: Sex | None = None
-    age_years: float | None = None
-    height_m: float | None = None
-    weight_kg: float | None = None
-    contrast: bool | None = None
-
-    def updated(self, other: PatientFacts) -> PatientFacts:
-        """These facts, overridden by whatever ``other`` knows."""
-        known = {name: value for name, value in vars(other).items() if value is not None}
-        return replace(self, **known)
 
 
 @dataclass(frozen=True, kw_only=True)

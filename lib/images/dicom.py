@@ -10,7 +10,8 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from lib.images.ct import CTImage, PatientFacts
+from lib.images.ct import CTImage
+from lib.images.facts import PatientFacts, parse_facts
 from lib.images.itk import ITK_ERRORS, affine_of, array_of
 from lib.refusals import BadImage
 
@@ -116,24 +117,18 @@ def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> l
 
 def patient_facts(header: pydicom.Dataset) -> PatientFacts:
     """What a DICOM header says of the patient; absurd values count as unknown."""
-    sex = str(header.get("PatientSex", "") or "").upper()
-    return PatientFacts(
-        sex=sex if sex in ("M", "F") else None,  # type: ignore[arg-type]
-        age_years=_age_years(str(header.get("PatientAge", "") or "")),
-        height_m=_within(header.get("PatientSize"), 0.5, 2.6),
-        weight_kg=_within(header.get("PatientWeight"), 2.0, 400.0),
-        contrast=True if header.get("ContrastBolusAgent") else None,
+    facts, _ = parse_facts(
+        {
+            "sex": header.get("PatientSex"),
+            "age_years": _age_years(str(header.get("PatientAge", "") or "")),
+            "height_m": header.get("PatientSize"),
+            "weight_kg": header.get("PatientWeight"),
+            "contrast": True if header.get("ContrastBolusAgent") else None,
+        }
     )
+    return facts
 
 
 def _age_years(text: str) -> float | None:
     match = re.fullmatch(r"\s*(\d{1,3})([YMWD])\s*", text.upper())
     return int(match[1]) / _AGE_UNITS_PER_YEAR[match[2]] if match else None
-
-
-def _within(value: object, low: float, high: float) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if low <= number <= high else None

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from lib.images.ct import CTImage, PatientFacts
+from lib.images.ct import CTImage
 from lib.images.dicom import read_dicom_folder
 from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like
 from lib.refusals import BadImage, Refusal
@@ -47,7 +47,7 @@ def read_ct(path: str | Path) -> CTImage:
         return _checked(read_dicom_folder(path), path.name)
     array, affine, file_shape = read_volume(path)
     return _checked(
-        CTImage(hu=_as_hounsfield(array, path.name), affine=affine, facts=PatientFacts(), file_shape=file_shape),
+        CTImage(hu=_as_hounsfield(array, path.name), affine=affine, file_shape=file_shape),
         path.name,
     )
 

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.images import PatientFacts
+from lib.images import PatientFacts, parse_facts
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
 
-# A limit outside of which a number is a slip of the unit rather than a patient, and the unit that was meant.
-_PLAUSIBLE = {"height_m": (0.5, 2.6, "metres"), "weight_kg": (2, 400, "kilograms"), "age_years": (0, 120, "years")}
 _DTYPES = ("uint8", "uint16", "int16", "int32")
 
 
@@ -41,7 +39,7 @@ class InferOptions:
         Raises:
             Refusal: ``slice_index`` is no whole number, or the format of the answer is unknown.
         """
-        facts, warnings = parse_facts(request)
+        facts, wrong = parse_facts(request)
         suffix = image_suffix(f"x{request.get('result_extension') or '.nii.gz'}")
         if not suffix:
             raise Refusal(f"result_extension {request['result_extension']!r} is not one of .nii.gz, .nii, .nrrd.")
@@ -51,38 +49,10 @@ class InferOptions:
         return cls(
             slice_index=_slice_index(request.get("slice_index")),
             facts=facts,
-            warnings=warnings,
+            warnings=tuple(f"{sentence} It was left out." for sentence in wrong.values()),
             suffix=suffix,
             dtype=dtype,
         )
-
-
-def parse_facts(source: Mapping[str, Any]) -> tuple[PatientFacts, tuple[str, ...]]:
-    """Facts of the patient from untyped keys; what is absurd is left out, with a sentence that says so."""
-    known: dict[str, Any] = {}
-    warnings = []
-    for name, (low, high, unit) in _PLAUSIBLE.items():
-        given = source.get(name)
-        if given in (None, ""):
-            continue
-        try:
-            number = float(given)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            warnings.append(f"{name} {given!r} is no number and was left out.")
-            continue
-        if low <= number <= high:
-            known[name] = number
-        else:
-            warnings.append(f"{name} {number:g} is not between {low} and {high} {unit} and was left out.")
-    given_sex = source.get("sex")
-    sex = "" if isinstance(given_sex, list) else str(given_sex or "").strip().upper()[:1]  # a list: a choice not made
-    if sex in ("M", "F"):
-        known["sex"] = sex
-    elif sex:
-        warnings.append(f"sex {source['sex']!r} is neither M nor F; cut-offs are published for these two.")
-    if isinstance(source.get("contrast"), bool):
-        known["contrast"] = source["contrast"]
-    return PatientFacts(**known), tuple(warnings)
 
 
 def _slice_index(given: object) -> int | None:

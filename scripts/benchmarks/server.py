@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -95,7 +96,7 @@ def _infer(url: str, model: str, image: str) -> float:
 
 
 def _enlarge(source: Path, target: Path) -> None:
-    ct = nib.load(source)
+    ct: Any = nib.load(source)
     factors = np.array(LARGE_SHAPE) / ct.shape
     hu = ndimage.zoom(np.asarray(ct.dataobj, dtype=np.float32), factors, order=1)
     affine = ct.affine @ np.diag([*(1 / factors), 1])

@@ -1,0 +1,82 @@
+"""What is known of a patient, from DICOM or from people, and which values are possible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Sex = Literal["M", "F"]
+
+# Outside of these a number is a slip of the unit rather than a patient.
+_POSSIBLE: dict[str, tuple[float, float, str]] = {
+    "age_years": (0, 130, "years"),
+    "height_m": (0.5, 2.6, "metres"),
+    "weight_kg": (2, 400, "kilograms"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientFacts:
+    """What is known of the patient; ``None`` is unknown, never a default.
+
+    Attributes:
+        sex: "M" or "F".
+        age_years: age at the scan.
+        height_m: body height in metres.
+        weight_kg: body weight in kilograms.
+        contrast: whether a contrast agent was given.
+    """
+
+    sex: Sex | None = None
+    age_years: float | None = None
+    height_m: float | None = None
+    weight_kg: float | None = None
+    contrast: bool | None = None
+
+    def updated(self, other: PatientFacts) -> PatientFacts:
+        """These facts, overridden by whatever ``other`` knows."""
+        known = {name: value for name, value in vars(other).items() if value is not None}
+        return replace(self, **known)
+
+
+def parse_facts(source: Mapping[str, Any]) -> tuple[PatientFacts, dict[str, str]]:
+    """Facts from untyped values, as forms, DICOM and JSON have them; ``None``, "" and a list of choices are unknown.
+
+    Returns:
+        The facts that are possible, and for every other one a sentence that says what is wrong with it.
+    """
+    known: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name in PatientFacts.__dataclass_fields__:
+        value = source.get(name)
+        if value is None or value == "" or isinstance(value, list):
+            continue
+        if name in _POSSIBLE:
+            low, high, unit = _POSSIBLE[name]
+            number = _number(value)
+            if low <= number <= high:
+                known[name] = number
+            else:
+                wrong[name] = f"{name} {value!r} is not possible; {low:g} to {high:g} {unit} is."
+        elif name == "sex":
+            sex = str(value).strip().upper()
+            if sex in ("M", "F", "MALE", "FEMALE"):
+                known[name] = sex[0]
+            else:
+                wrong[name] = f"{name} {value!r} is not possible; M or F is."
+        elif isinstance(value, bool):
+            known[name] = value
+        else:
+            wrong[name] = f"{name} {value!r} is not possible; true or false is."
+    return PatientFacts(**known), wrong
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
