@@ -82,9 +82,9 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
         footer: a line below.
     """
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns, 4.2 * rows), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(4.8 * columns, 4.5 * rows), facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"hspace": 0.12, "wspace": 0.05})
     for axis in axes.flat:
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -102,8 +102,8 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
                 handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=7, frameon=False
             )
     if footer:
-        figure.supxlabel(footer, fontsize=8)
-    figure.savefig(path, dpi=110)
+        figure.text(0.5, 0.03, footer, ha="center", fontsize=8)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _rgb(structure: Structure) -> tuple[float, float, float]:

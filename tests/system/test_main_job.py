@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -293,6 +294,25 @@ class TestNewFiles:
         (server.studies / "broken.nii.gz").unlink()
         assert response.status_code == 422
         assert "broken.nii.gz" in response.json()["detail"]
+
+    def test_a_head_has_no_l3_and_the_answer_says_so(self, server):
+        x, y, z = np.mgrid[-60:60, -60:60, -60:60] * 2.0
+        radius = np.sqrt((x / 75) ** 2 + (y / 95) ** 2 + (z / 90) ** 2)
+        head = np.select([radius < 0.9, radius < 1.0, radius < 1.08], [35, 900, 20], -1000).astype(np.int16)
+        nib.save(nib.Nifti1Image(head, np.diag([2.0, 2.0, 2.0, 1.0])), server.studies / "head.nii.gz")
+        response = requests.post(f"{server.url}/infer/l3_muscle?image=head", timeout=30)
+        (server.studies / "head.nii.gz").unlink()
+        assert response.status_code == 422
+        assert "L3" in response.json()["detail"]
+
+    def test_a_series_without_identifiers_is_a_case_that_says_what_is_missing(self, server, shared_data):
+        shutil.copytree(shared_data / "ct_series_without_uids", server.studies / "anonymous")
+        response = requests.post(f"{server.url}/infer/l3_muscle?image=anonymous", timeout=30)
+        offered = {server.client().next_sample("random", {"task": "l3_tissue"}).get("id") for _ in range(5)}
+        shutil.rmtree(server.studies / "anonymous")
+        assert response.status_code == 422
+        assert "SeriesInstanceUID" in response.json()["detail"]
+        assert "anonymous" not in offered
 
 
 class TestSeveralAtOnce:
