@@ -35,7 +35,7 @@ class SarcopeniaApp(MONAILabelApp):
             studies,
             conf,
             name="Sarcopenia Label",
-            description="Muscle and fat on CT, measured, corrected, and learned from",
+            description="Muscle and fat on CT: segmented, measured, corrected",
             version="0.1.0",
         )
         self._auto_update_scoring = False

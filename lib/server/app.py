@@ -34,6 +34,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 
 from lib.refusals import Refusal
 from lib.server.origin import SameOriginOnly
+from lib.server.welcome import welcome
 
 # None of these modules awaits anything; `proxy` and `login` do, and stay as they are.
 _BLOCKING: tuple[ModuleType, ...] = (
@@ -127,6 +128,8 @@ _replace_infer(infer.router)
 
 from monailabel.app import app  # noqa: E402 (it includes the routers changed above)
 
+app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
+app.add_api_route("/", welcome, include_in_schema=False)
 app.add_middleware(SameOriginOnly, allowed=[str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS])
 
 __all__ = ["app"]

@@ -55,6 +55,15 @@ class TestInfo:
             assert set(model["labels"]) <= set(info["labels"])
             assert model["type"] == "segmentation"
 
+    def test_the_page_at_the_address_says_what_is_here_and_needs_no_other_site(self, server, request):
+        if request.node.callspec.params["server"] == "start_server":
+            pytest.skip("MONAI Label's own page loads its scripts from another site")
+        page = requests.get(f"{server.url}/", timeout=20)
+        assert f"<code>{server.url}</code>" in page.text
+        assert "Cases: 2, with a label: 0" in page.text
+        assert all(name in page.text for name in TASKS)
+        assert "<script" not in page.text
+
     def test_strategies_let_the_task_be_chosen(self, client):
         for strategy in client.info()["strategies"].values():
             assert "l3_muscle" in strategy["config"]["task"]
