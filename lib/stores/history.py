@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,7 +113,7 @@ class History:
     def find(self, connection: Connection, image_id: str, tag: str) -> Row | None:
         """The revision that a tag stands for: ``final`` and other tags, a task, or ``task@number``."""
         task, _, number = tag.partition("@")
-        if number.isdigit() and _is_task(task):
+        if re.fullmatch(r"[0-9]{1,9}", number) and _is_task(task):
             query = select(REVISIONS).where(
                 REVISIONS.c.case_id == image_id, REVISIONS.c.task == task, REVISIONS.c.number == int(number)
             )
@@ -168,9 +169,10 @@ class History:
             ValueError: it is damaged, or its label is gone or not the one that was saved.
         """
         row: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
-        columns = {column.name for column in REVISIONS.columns} - {"id"}
-        if not isinstance(row, dict) or row.keys() != columns:
+        columns = [column for column in REVISIONS.columns if column.name != "id"]
+        if not isinstance(row, dict) or not row.keys() >= {c.name for c in columns if not c.nullable}:
             raise ValueError("its facts are not complete")
+        row = {c.name: row.get(c.name) for c in columns}  # another version may have written fewer or more of them
         label = self._labels / row["file"]
         if _sidecar_of(label) != sidecar:
             raise ValueError("it belongs to another file")

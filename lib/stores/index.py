@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,8 +130,14 @@ TAKEN_OVER = Table(
 )
 
 
-class DamagedIndexError(Exception):
-    """The index file is there and is no sound database."""
+def _layout() -> str:
+    """What the tables of this version look like; kept with the data, so that another version's are recognised."""
+    columns = [f"{c.table.name}.{c.name} {c.type} {c.primary_key}" for t in metadata.sorted_tables for c in t.columns]
+    return hashlib.sha256("\n".join(columns).encode()).hexdigest()[:16]
+
+
+class UnusableIndexError(Exception):
+    """The index file is there and is no sound database, or has the tables of another version."""
 
 
 class StoreIndex:
@@ -140,7 +147,7 @@ class StoreIndex:
         url: an SQLAlchemy URL, SQLite or PostgreSQL.
 
     Raises:
-        DamagedIndexError: an SQLite file is no sound database.
+        UnusableIndexError: it is no sound SQLite file, or was made by another version.
         Refusal: the database cannot be reached.
     """
 
@@ -154,10 +161,11 @@ class StoreIndex:
             if self.is_sqlite:
                 self._check()
             metadata.create_all(self._engine)
+            self._check_layout()
         except (DatabaseError, sqlite3.DatabaseError) as error:
             self._engine.dispose()
             if self.is_sqlite and _is_damage(error):
-                raise DamagedIndexError(str(error)) from error
+                raise UnusableIndexError(str(error)) from error
             raise Refusal(f"The index of the store cannot be opened: {_first_line(error)}", status=503) from error
 
     def _check(self) -> None:
@@ -165,7 +173,17 @@ class StoreIndex:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
             self._engine.dispose()
-            raise DamagedIndexError(str(found))
+            raise UnusableIndexError(str(found))
+
+    def _check_layout(self) -> None:
+        with self.writing() as connection:
+            found = get_setting(connection, "layout")
+            if not found and not get_setting(connection, "filled"):
+                found = _layout()
+                connection.execute(self.upsert(SETTINGS, {"key": "layout", "value": found}))
+        if found != _layout():
+            self._engine.dispose()
+            raise UnusableIndexError("another version of this program made it")
 
     def is_filled(self) -> bool:
         """Whether the labels whose files are there are in the index; not so for a new one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,8 +17,7 @@ from lib.stores.cases import Cases, note
 from lib.stores.files import sha256_of, stage_copy
 from lib.stores.geometry import read_grid
 from lib.stores.history import History, NewRevision
-from lib.stores.index import REVISIONS, SETTINGS, TAKEN_OVER, DamagedIndexError, StoreIndex, get_setting, sqlite_url
-from lib.stores.plain import plain
+from lib.stores.index import REVISIONS, SETTINGS, TAKEN_OVER, StoreIndex, UnusableIndexError, get_setting, sqlite_url
 from lib.stores.records import UNINTERPRETED
 from lib.stores.saving import checked_labels, origin, staged_revision
 from lib.stores.takeover import OldLabel, read_old_store
@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 
 
 def open_index(path: Path, *, url: str | None) -> StoreIndex:
-    """Open the index at a URL, or the SQLite file; a damaged file is kept aside and a new one begun.
+    """Open the index at a URL, or the SQLite file; one that cannot be used is kept aside and a new one begun.
 
     Raises:
         Refusal: the database cannot be reached.
     """
     try:
         return StoreIndex(sqlite_url(path) if url is None else url)
-    except DamagedIndexError as error:
+    except UnusableIndexError as error:
         if url is not None:
-            raise Refusal(f"The index of the store at {url} is damaged: {error}", status=503) from error
-        aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        logger.warning("The index %s is damaged (%s); it is kept as %s and made anew.", path, error, aside)
+            raise Refusal(f"The index of the store at {url} cannot be used: {error}.", status=503) from error
+        aside = f"{path.name}.unusable-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        logger.warning("The index %s cannot be used (%s); it is kept as %s and made anew.", path, error, aside)
         for suffix in ("", "-wal", "-shm"):
             part = path.with_name(path.name + suffix)
             if part.exists():
@@ -128,11 +128,12 @@ class TakeOver:
     def _take(self, old: OldLabel, *, size: int, mtime_ns: int) -> None:
         tag = old.tag if may_be_saved_under(old.tag) else f"old-{old.tag}".translate({ord(c): "-" for c in "@:"})
         written = old.info.get("ts")
-        created = float(written) if isinstance(written, int | float) else mtime_ns / 1e9
+        believable = isinstance(written, int | float) and 0 < written <= time.time()
+        created = float(written) if believable else mtime_ns / 1e9
         facts = {"image_id": old.image_id, "tag": tag, "created": created, **origin(old.info)}
         try:
             grid = read_grid(Path(self._image_path(old.image_id)))
-            labels = checked_labels(old.path, grid=grid, info=plain(old.info))
+            labels = checked_labels(old.path, grid=grid, info=old.info)
         except Refusal as refusal:
             new = [self._kept_as_it_is(old, why=str(refusal), facts=facts)]
         else:

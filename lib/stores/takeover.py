@@ -12,6 +12,7 @@ from typing import Any
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
 from lib.stores.names import check_name
+from lib.stores.plain import plain
 
 _INDEX = "datastore_v2.json"
 
@@ -119,4 +120,4 @@ def _labels(studies: Path, folder: Path, objects: dict[str, Any]) -> Iterator[Ol
 
 def _info(entry: object) -> dict[str, Any]:
     info = entry.get("info") if isinstance(entry, dict) else None
-    return dict(info) if isinstance(info, dict) else {}
+    return plain(info) if isinstance(info, dict) else {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import nibabel as nib
@@ -162,7 +165,28 @@ class TestLostIndex:
         assert store.get_label_info("ben", "final")["quality"] == "good"
         assert store.events("index_rebuilt")[0].facts["revisions"] == 5
         if damage in ("rubbish", "torn"):
-            assert len(list(index.parent.glob("index.sqlite.damaged-*"))) >= 1
+            assert len(list(index.parent.glob("index.sqlite.unusable-*"))) >= 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ALTER TABLE revisions RENAME COLUMN author TO who; UPDATE settings SET value = 'x' WHERE key = 'layout'",
+            "DELETE FROM settings WHERE key = 'layout'",
+        ],
+    )
+    def test_one_of_another_version_is_made_anew_and_kept_aside(self, filled, studies, change):
+        index = studies / "sarcopenia" / "index.sqlite"
+        with closing(sqlite3.connect(index)) as connection, connection:
+            connection.executescript(change)
+        sidecar = next((studies / "sarcopenia/labels/thigh_muscles/ben").glob("*.json"))
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        del facts["model_version"]
+        sidecar.write_text(json.dumps(facts | {"added_later": 1}), encoding="utf-8")
+        store = CaseStore(studies)
+        assert self.facts(store) == filled
+        assert len(list(index.parent.glob("index.sqlite.unusable-*"))) >= 1
+        store.close()
+        assert CaseStore(studies).events("index_rebuilt")[0].facts["revisions"] == 5
 
     def test_a_label_file_that_was_changed_by_hand_is_told_and_not_taken(self, filled, studies):
         (studies / "sarcopenia" / "index.sqlite").unlink()
