@@ -111,7 +111,9 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
         nifti: Any = nib.load(path)
         return np.asanyarray(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
     except _UNREADABLE as error:
-        raise BadImage(f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error)}).") from error
+        raise BadImage(
+            f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error, path)})."
+        ) from error
 
 
 def _read_nrrd(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
@@ -128,9 +130,11 @@ def _as_hounsfield(array: npt.NDArray, name: str) -> npt.NDArray:
     if np.iscomplexobj(array) or array.dtype.kind not in "iufb":
         raise BadImage(f"{name} holds {array.dtype} voxels; a CT holds plain numbers.")
     if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise BadImage(f"{name} holds NaN or infinite voxels; those are no Hounsfield units.")
-        return array.astype(np.float32, copy=False)
+        return array
     if array.dtype == np.int16:
         return array
     return np.clip(array, -32768, 32767).astype(np.int16)
@@ -153,5 +157,6 @@ def _checked(image: CTImage, name: str) -> CTImage:
     return image
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+def _short(error: Exception, path: Path) -> str:
+    """What a library says of a file, without the folder that it lies in."""
+    return " ".join(str(error).replace(str(path), path.name).split())[:120] or type(error).__name__

@@ -25,7 +25,7 @@ def check_name(value: object, *, what: str) -> str:
         The name as plain text.
 
     Raises:
-        Refusal: it is empty, too long, a path, hidden, or holds control characters.
+        Refusal: it is empty, too long, a path, hidden, no Unicode text, or holds control characters.
     """
     name = value.value if isinstance(value, Enum) else value
     if not isinstance(name, str) or not name.strip():
@@ -34,7 +34,11 @@ def check_name(value: object, *, what: str) -> str:
         raise Refusal(f"The {what} {name[:80]!r} is a path; a plain name without '..', '/' and '\\' is needed.")
     if name.startswith(".") or _CONTROL.search(name):
         raise Refusal(f"The {what} {name[:80]!r} starts with a dot or holds control characters.")
-    if len(name.encode("utf-8", "replace")) > _LONGEST:
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise Refusal(f"The {what} {name[:80]!a} is no Unicode text.") from error
+    if length > _LONGEST:
         raise Refusal(f"The {what} is longer than {_LONGEST} bytes.")
     return name
 

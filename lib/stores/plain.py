@@ -12,7 +12,7 @@ import numpy as np
 def plain(value: Any) -> Any:
     """A copy of the value made of what JSON knows; numbers that are not finite become ``None``."""
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
@@ -23,7 +23,8 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):
         return value
-    return str(value.value if hasattr(value, "value") else value)
+    # Half of a surrogate pair, from a truncated JSON string or a file name of another encoding, is no text.
+    return str(value.value if hasattr(value, "value") else value).encode("utf-8", "replace").decode("utf-8")
 
 
 def to_json(value: Any) -> str:

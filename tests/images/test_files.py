@@ -127,9 +127,9 @@ class TestBadFiles:
             read_ct(tmp_path / "a.nii")
         assert caught.value.status_code == 404
 
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
     def test_nan_and_infinity_are_refused(self, tmp_path, value):
-        array = ct_array(dtype=np.float32)
+        array = ct_array(dtype=np.float64)
         array[5, 5, 5] = value
         assert "NaN or infinite" in self.refused(save(tmp_path / "a.nii.gz", array))
 
@@ -156,6 +156,22 @@ class TestDicom:
     def test_a_series_without_identifiers_is_refused_by_name(self, shared_data):
         with pytest.raises(Refusal, match=r"slice_00\.dcm has no StudyInstanceUID"):
             read_ct(shared_data / "ct_series_without_uids")
+
+    def test_the_same_series_with_identifiers_is_read_through_its_jpeg_2000(self, shared_data, tmp_path):
+        study, series = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
+        positions = []
+        for path in (shared_data / "ct_series_without_uids").iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+            dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+            dataset.save_as(tmp_path / path.name)
+            positions.append((float(dataset.ImagePositionPatient[2]), dataset))
+        image = read_ct(tmp_path).canonical()
+        assert image.shape == (512, 512, 20)
+        assert image.spacing == pytest.approx([0.98, 0.98, 2.0], abs=0.01)
+        lowest = min(positions, key=lambda item: item[0])[1]
+        hu = lowest.pixel_array * float(lowest.RescaleSlope) + float(lowest.RescaleIntercept)
+        assert np.array_equal(image.hu[::-1, ::-1, 0].T, hu.astype(np.int16))
 
     def test_an_empty_folder_is_refused(self, tmp_path):
         with pytest.raises(Refusal, match="no DICOM"):

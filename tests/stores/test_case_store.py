@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -55,6 +57,16 @@ class TestImagesInTheFolder:
         (studies / ".hidden.nii.gz").write_text("x")
         (studies / "empty folder").mkdir()
         assert store.list_images() == ["ann", "ben", "cat"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps file names that are no Unicode")
+    def test_a_file_name_that_is_no_unicode_is_told_and_the_others_are_served(self, studies, write_ct):
+        path = write_ct(studies / "ann.nii.gz")
+        shutil.copy(path, os.fsencode(studies) + b"/b\xfcrger.nii.gz")
+        store = CaseStore(studies)
+        assert store.list_images() == ["ann"]
+        assert "Unicode" in store.events("file_not_taken")[0].facts["reason"]
+        with pytest.raises(Refusal, match="Unicode"):
+            store.get_image_uri("b\udcfcrger")
 
     def test_two_files_with_one_id_are_told_and_the_known_one_stays(self, store, studies, write_ct):
         write_ct(studies / "ann.nii")
@@ -277,6 +289,13 @@ class TestRevisions:
         save("ann", muscles, client_id="three")
         assert [r.number for r in store.revisions("ann")] == [1, 2, 3]
 
+    @pytest.mark.parametrize("number", ["2", "\u00b2", "9" * 20, "x", ""])
+    def test_a_revision_that_never_was_is_404(self, store, muscles, save, number):
+        save("ann", muscles)
+        with pytest.raises(Refusal) as refused:
+            store.get_label_uri("ann", f"l3_muscle@{number}")
+        assert refused.value.status_code == 404
+
     def test_tags(self, store, muscles, save):
         save("ann", muscles, tag="original")
         save("ann", (muscles == 1).astype(np.uint8) * 2, ["", "gracilis"], tag=DefaultLabelTag.FINAL)
@@ -354,6 +373,7 @@ class TestImageInfo:
             {"sex": "x"},
             {"age_years": -1},
             {"weight_kg": "heavy"},
+            {"weight_kg": 10**400},
             {"contrast": "yes"},
             {"height_m": True},
         ],
@@ -370,6 +390,12 @@ class TestImageInfo:
         info = store.get_image_info("ann")
         assert (info["path"], info["name"]) == (str(studies.resolve() / "ann.nii.gz"), "ann.nii.gz")
         assert "id" not in info
+
+    def test_half_a_surrogate_pair_is_kept_as_a_question_mark(self, store, muscles, save):
+        store.update_image_info("ann", {"note": "\ud83d", "\ud83d": 1})
+        assert store.get_image_info("ann") | {"note": "?", "?": 1} == store.get_image_info("ann")
+        save("ann", muscles, client_id="\ud83d")
+        assert store.get_label_info("ann", "final")["author"] == "?"
 
     def test_an_emptied_fact_is_unknown_again(self, store):
         store.update_image_info("ann", {"height_m": 1.6})
