@@ -10,6 +10,7 @@ from lib.anatomy.schemas import LabelSchema
 from lib.cold_start import answers
 from lib.cold_start.answers import Answer
 from lib.images import CTImage
+from lib.refusals import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +23,29 @@ class Task:
         schema: what its labels hold.
         dimension: 2 where one slice is labelled, 3 where the volume is.
         cold_start: answers without a trained model; takes the image in canonical order and the slice chosen by hand
-            (canonical index or ``None``).
+            (canonical index or ``None``). ``None`` where there is no such method: the task's labels are taken, but it
+            answers nothing yet.
     """
 
     name: str
     description: str
     schema: LabelSchema
     dimension: int
-    cold_start: Callable[[CTImage, int | None], Answer]
+    cold_start: Callable[[CTImage, int | None], Answer] | None
+
+    def answer(self, image: CTImage, slice_index: int | None = None) -> Answer:
+        """Answer by the best method there is.
+
+        Args:
+            image: in canonical order.
+            slice_index: the slice chosen by hand, in canonical order, or ``None`` to search.
+
+        Raises:
+            Refusal: there is no method for this task yet, or the image does not allow an answer.
+        """
+        if self.cold_start is None:
+            raise Refusal(f"{self.name} has no trained model yet and cannot be answered without one.")
+        return self.cold_start(image, slice_index)
 
 
 _ROWS = (
@@ -68,8 +84,16 @@ _ROWS = (
         dimension=3,
         cold_start=answers.answer_body_composition,
     ),
+    Task(
+        name="thigh_muscles",
+        description="27 muscles of hip and thigh, femur and iliac bone (Kim 2024)",
+        schema=schemas.THIGH_MUSCLES,
+        dimension=3,
+        cold_start=None,
+    ),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
+ANSWERING_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.cold_start)
 STORED_TASKS: tuple[str, ...] = tuple(name for name in TASKS if name in schemas.STORED_SCHEMAS)
 DEFAULT_TASK = "l3_muscle"

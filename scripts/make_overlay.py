@@ -25,9 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         image = read_ct(arguments.image).canonical()
-        muscle = TASKS["l3_muscle"].cold_start(image, None)
-        tissue = TASKS["l3_tissue"].cold_start(image, muscle.slice_index)
-        body = TASKS["body_composition"].cold_start(image, None)
+        muscle = TASKS["l3_muscle"].answer(image)
+        tissue = TASKS["l3_tissue"].answer(image, muscle.slice_index)
+        body = TASKS["body_composition"].answer(image)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 1

@@ -23,7 +23,7 @@ from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  
 from lib.refusals import BadImage, Refusal  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
 from lib.strategies.queue import NextUnlabelled  # noqa: E402
-from lib.tasks import STORED_TASKS, TASKS  # noqa: E402
+from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS  # noqa: E402
 
 
 class SarcopeniaApp(MONAILabelApp):
@@ -49,8 +49,8 @@ class SarcopeniaApp(MONAILabelApp):
         return CaseStore(self.studies, index_url=self.conf.get("index_url"))
 
     def init_infers(self) -> dict[str, SegmentationTask]:
-        """One infer task for every row of the task table."""
-        return {name: SegmentationTask(task) for name, task in TASKS.items()}
+        """One infer task for every row of the task table that can be answered."""
+        return {name: SegmentationTask(TASKS[name]) for name in ANSWERING_TASKS}
 
     def init_batch_infer(self) -> BatchInfer:
         """One case after the other, on any machine."""

@@ -73,7 +73,7 @@ class SegmentationTask(InferTask):
         requested = options.slice_index
         if requested is not None:
             requested = image.slice_from_canonical(requested)
-        answer = self.task.cold_start(image.canonical(), requested)
+        answer = self.task.answer(image.canonical(), requested)
         label = np.ascontiguousarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
         answered = time.perf_counter()
 

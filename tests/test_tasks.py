@@ -1,0 +1,24 @@
+"""The task table names every task once, and what is not there yet says so."""
+
+import numpy as np
+import pytest
+
+from lib.anatomy.schemas import SCHEMAS
+from lib.images import CTImage
+from lib.refusals import Refusal
+from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS
+
+
+def test_every_schema_has_its_row_and_every_row_its_schema():
+    assert {name: task.schema for name, task in TASKS.items()} == SCHEMAS
+
+
+def test_all_but_the_thigh_answer_without_a_trained_model():
+    assert set(TASKS) - set(ANSWERING_TASKS) == {"thigh_muscles"}
+    image = CTImage(hu=np.zeros((4, 4, 4), np.int16), affine=np.eye(4))
+    with pytest.raises(Refusal, match="thigh_muscles has no trained model"):
+        TASKS["thigh_muscles"].answer(image)
+
+
+def test_the_whole_pipeline_is_shown_but_not_stored():
+    assert set(TASKS) - set(STORED_TASKS) == {"sarcopenia"}
