@@ -89,7 +89,8 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, real_ct_path: Path
 ) -> Iterator[Server]:
     """The server on a folder with two copies of the real CT, by our script and by MONAI Label's own command."""
-    studies = tmp_path_factory.mktemp("studies")
+    studies = tmp_path_factory.mktemp("served") / "studies"
+    studies.mkdir()
     for name in ("case_a", "case_b"):
         shutil.copy(real_ct_path, studies / f"{name}.nii.gz")
     port = free_port()
