@@ -54,6 +54,7 @@ class StudiesFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen_mtime_ns = -1
+        self._listed_mtime_ns = -1
         self._names: frozenset[str] = frozenset()
         self._dicom: dict[str, bool] = {}
         self._dicom_mtime_ns: dict[str, int] = {}
@@ -74,9 +75,10 @@ class StudiesFolder:
             raise Refusal(f"The studies folder {self._path} cannot be read: {error.strerror}.", status=503) from error
         racy = abs(time.time_ns() - mtime_ns) < _RACY_NS
         self._seen_mtime_ns = -1 if racy else mtime_ns
-        if names == self._names and not filled and not force:
+        # The same names at another time: one may have gone and come back as another file.
+        if names == self._names and mtime_ns == self._listed_mtime_ns and not filled and not force:
             return None
-        self._names = names
+        self._names, self._listed_mtime_ns = names, mtime_ns
         return self._listing()
 
     def forget(self) -> None:
