@@ -9,7 +9,7 @@ import math
 import time
 import uuid
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import Refusal
 from lib.stores.cases import PRESENT, REMOVED, Cases, note
 from lib.stores.client_shapes import IMAGE_COLUMNS, SHORT_LABEL_COLUMNS, image_info, label_info, short_label
-from lib.stores.conversion import convert_dicom_folder
+from lib.stores.conversion import convert_dicom_folder, series_facts
 from lib.stores.files import make_folder, place, remove_left_overs, signature_of, stage_copy, sync_folder
 from lib.stores.folder import OWN_FOLDER, FoundImage
 from lib.stores.geometry import read_grid
@@ -33,7 +33,7 @@ from lib.stores.history import History, labelled_mark
 from lib.stores.index import CASES, CURRENT, EVENTS, REVISIONS, SCORES, SETTINGS, get_setting
 from lib.stores.names import check_name, check_new_id, folder_name
 from lib.stores.opening import TakeOver, may_be_saved_under, open_index, rebuild_from_sidecars
-from lib.stores.patient import facts_of, with_checked_facts
+from lib.stores.patient import EnteredFacts, facts_of, with_checked_facts
 from lib.stores.plain import plain, to_json
 from lib.stores.records import FINAL, UNINTERPRETED, Event, Revision
 from lib.stores.saving import checked_labels, save_labels
@@ -67,17 +67,21 @@ class CaseStore(Datastore):
         self._scratch = self._own / "tmp"
         self._converted = self._own / "converted"
         self._removed = self._own / "removed"
+        self._facts = self._own / "facts"
         try:
-            for folder in (self._labels, self._scratch, self._converted, self._removed):
+            for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
                 make_folder(folder)
         except OSError as error:
             raise Refusal(f"The folder {self._own} cannot be made: {error.strerror}.", status=503) from error
         with FileLock(self._own / "opening.lock"):
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
+            self._entered = EnteredFacts(folder=self._facts, scratch=self._scratch)
             self._cases = Cases(index=self._index, studies=self._studies)
             if not self._index.is_filled():
-                rebuild_from_sidecars(index=self._index, cases=self._cases, history=self._history)
+                rebuild_from_sidecars(
+                    index=self._index, cases=self._cases, history=self._history, entered=self._entered
+                )
             self._cases.look(force=True)
             TakeOver(
                 studies=self._studies,
@@ -158,8 +162,8 @@ class CaseStore(Datastore):
         """
         checked = with_checked_facts(_mapping(info, what="info"))
         self._cases.present(image_id)
-        with self._index.writing() as connection:
-            self._cases.merge_info(connection, image_id, checked)
+        with _storage_faults(), self._index.writing() as connection:
+            self._merge_info(connection, image_id, checked)
 
     def case_facts(self, image_id: str) -> PatientFacts:
         """What is known of the patient: from DICOM, overridden by what was entered.
@@ -200,6 +204,7 @@ class CaseStore(Datastore):
         case = self._cases.find(image_id)
         if case is not None and case.state == PRESENT:
             if case.suffix and filecmp.cmp(path, self._studies / case.file, shallow=False):
+                self.update_image_info(image_id, info)
                 return image_id
             raise Refusal(f"There is another image called {image_id}; choose another id.", status=409)
         self._refuse_other_grid(image_id, path)
@@ -213,21 +218,28 @@ class CaseStore(Datastore):
             finally:
                 staged.unlink(missing_ok=True)
             sync_folder(self._studies)
-        with self._index.writing() as connection:
+        with _storage_faults(), self._index.writing() as connection:
             self._cases.add(connection, image_id, image=image)
-            self._cases.merge_info(connection, image_id, info)
+            self._merge_info(connection, image_id, info)
         return image_id
 
     def remove_image(self, image_id: str) -> None:
-        """Take an image out: its file moves to ``sarcopenia/removed``, its labels stay in the history."""
+        """Take an image out: it moves to ``sarcopenia/removed``, its labels stay in the history.
+
+        What is known of the patient goes with it: the next image of that name may be of somebody else.
+        """
         case = self._cases.present(image_id)
         kept_as = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}-{case.file}"
         with _storage_faults():
             (self._studies / case.file).rename(self._removed / kept_as)
+            for path, suffix in ((self._conversion_path(image_id), ".nii.gz"), (self._entered.path(image_id), ".json")):
+                if path.exists():
+                    path.rename(self._removed / f"{kept_as}{suffix}")
             sync_folder(self._removed)
         with self._index.writing() as connection:
-            self._cases.change(connection, image_id, state=REMOVED)
-            note(connection, "image_removed", {"image": image_id, "kept_as": kept_as})
+            self._cases.change(connection, image_id, state=REMOVED, info="{}", facts="{}", converted=None)
+            facts = {"image": image_id, "kept_as": kept_as, "info": json.loads(case.info)}
+            note(connection, "image_removed", facts)
 
     def note_fault(self, image_id: str, sentence: str) -> None:
         """Note why an image cannot be used; it is not offered again until its file changes."""
@@ -535,16 +547,19 @@ class CaseStore(Datastore):
         return {case_id for case_id, drawn in rows if not wanted or wanted.intersection(json.loads(drawn))}
 
     def _converted_file(self, case: Row, folder: Path) -> Path:
-        target = self._converted / f"{folder_name(case.id)}.nii.gz"
+        target = self._conversion_path(case.id)
         signature = signature_of(folder)
         if target.exists() and case.converted == signature:
             return target
         if case.fault and case.fault_signature == signature:
             raise Refusal(case.fault)
-        if target.exists() and self.revisions(case.id):
+        labelled = target.exists() and self.revisions(case.id)
+        if labelled and case.converted:
             return target  # the labels lie on this volume; the folder changed afterwards
         try:
-            facts = convert_dicom_folder(folder, target, scratch=self._scratch)
+            if not labelled:  # else only the index is new
+                convert_dicom_folder(folder, target, scratch=self._scratch)
+            facts = series_facts(folder)
         except Refusal as refusal:
             self._cases.note_fault(case, str(refusal))
             raise
@@ -552,6 +567,14 @@ class CaseStore(Datastore):
             values = {"converted": signature, "facts": to_json(facts), "fault": None, "fault_signature": None}
             self._cases.change(connection, case.id, **values)
         return target
+
+    def _conversion_path(self, image_id: str) -> Path:
+        return self._converted / f"{folder_name(image_id)}.nii.gz"
+
+    def _merge_info(self, connection: Connection, image_id: str, info: Mapping[str, Any]) -> None:
+        merged = self._cases.merge_info(connection, image_id, info)
+        if info.keys() & PatientFacts.__dataclass_fields__.keys():
+            self._entered.keep(image_id, merged)
 
     def _refuse_other_grid(self, image_id: str, path: Path) -> None:
         """An image that comes back under an id with labels has to lie where they lie."""

@@ -85,13 +85,18 @@ class Cases:
         if image:
             self.change(connection, image_id, state=PRESENT, file=image.file, suffix=image.suffix)
 
-    def merge_info(self, connection: Connection, image_id: str, info: Mapping[str, Any], *, over: bool = True) -> None:
-        """Merge into the info of a case, over what is there or under it."""
+    def merge_info(
+        self, connection: Connection, image_id: str, info: Mapping[str, Any], *, over: bool = True
+    ) -> dict[str, Any]:
+        """Merge into the info of a case, over what is there or under it; returns all of it."""
         now = connection.execute(select(CASES.c.info).where(CASES.c.id == image_id)).scalar()
-        if now is not None:
-            known = json.loads(now)
-            info = {key: value for key, value in info.items() if key not in _NOT_INFO}
-            self.change(connection, image_id, info=to_json({**known, **info} if over else {**info, **known}))
+        if now is None:
+            return {}
+        known = json.loads(now)
+        info = {key: value for key, value in info.items() if key not in _NOT_INFO}
+        merged = {**known, **info} if over else {**info, **known}
+        self.change(connection, image_id, info=to_json(merged))
+        return merged
 
     def note_fault(self, case: Row, sentence: str) -> None:
         """Note why an image cannot be used, until its file changes."""
@@ -140,7 +145,12 @@ class Cases:
             if new:
                 connection.execute(self._index.insert_new(CASES), new)
             for image_id, values in changed.items():
-                self.change(connection, image_id, **values)
+                # Another process may have added or removed the image since; each of them does that to the file first.
+                state, file = known[image_id]
+                there = (self._studies / values.get("file", file)).exists()
+                if there == (values["state"] == PRESENT):
+                    unchanged = (CASES.c.id == image_id, CASES.c.state == state)
+                    connection.execute(update(CASES).where(*unchanged).values(**values))
             for kind, facts in notes:
                 told = exists().where(EVENTS.c.kind == kind, EVENTS.c.facts == to_json(facts))
                 if not connection.execute(select(told)).scalar():

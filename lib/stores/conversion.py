@@ -7,24 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import pydicom
 
 from lib.images import read_ct
-from lib.images.dicom import dicom_headers
+from lib.images.dicom import dicom_headers, patient_facts
 from lib.stores.files import stage, sync_folder
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
 
 
-def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> dict[str, Any]:
+def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> None:
     """Write the one CT series of a folder as a compressed NIfTI.
 
     Args:
         folder: the DICOM files.
         target: the ``.nii.gz`` to write; an older conversion is replaced.
         scratch: a folder for temporary files, on the same file system.
-
-    Returns:
-        What is known of the patient (see :class:`lib.images.PatientFacts`) and the identifiers of study and series.
 
     Raises:
         Refusal: the folder holds no single sound CT series.
@@ -34,6 +32,14 @@ def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> dict[s
     nifti.header.set_xyzt_units("mm")
     stage(gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0), scratch=scratch).replace(target)
     sync_folder(target.parent)
-    header = next(h for h in dicom_headers(folder).values() if h.get("Modality") == "CT")
-    facts = {name: value for name, value in vars(image.facts).items() if value is not None}
+
+
+def series_facts(folder: Path) -> dict[str, Any]:
+    """What is known of the patient (see :class:`lib.images.PatientFacts`) and the identifiers of study and series.
+
+    Raises:
+        Refusal: a DICOM file in the folder is damaged.
+    """
+    header = next((h for h in dicom_headers(folder).values() if h.get("Modality") == "CT"), pydicom.Dataset())
+    facts = {name: value for name, value in vars(patient_facts(header)).items() if value is not None}
     return facts | {name: str(header[name].value) for name in _IDENTIFIERS if name in header}

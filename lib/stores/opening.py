@@ -18,6 +18,7 @@ from lib.stores.files import sha256_of, stage_copy
 from lib.stores.geometry import read_grid
 from lib.stores.history import History, NewRevision
 from lib.stores.index import REVISIONS, SETTINGS, TAKEN_OVER, StoreIndex, UnusableIndexError, get_setting, sqlite_url
+from lib.stores.patient import EnteredFacts
 from lib.stores.records import UNINTERPRETED
 from lib.stores.saving import checked_labels, origin, staged_revision
 from lib.stores.takeover import OldLabel, read_old_store
@@ -45,8 +46,8 @@ def open_index(path: Path, *, url: str | None) -> StoreIndex:
         return StoreIndex(sqlite_url(path))
 
 
-def rebuild_from_sidecars(*, index: StoreIndex, cases: Cases, history: History) -> None:
-    """Fill a new index with the revisions whose files are there, for when the old index was lost."""
+def rebuild_from_sidecars(*, index: StoreIndex, cases: Cases, history: History, entered: EnteredFacts) -> None:
+    """Fill a new index with the revisions whose files are there, and the entered facts, when the old one was lost."""
     rows, refused = [], {}
     for sidecar in history.sidecars():
         try:
@@ -66,6 +67,9 @@ def rebuild_from_sidecars(*, index: StoreIndex, cases: Cases, history: History) 
                 row["number"] += 1
             given.add((row["case_id"], row["task"], row["number"]))
             history.insert(connection, row)
+        for image_id, facts in entered.all():
+            cases.add(connection, image_id)
+            cases.merge_info(connection, image_id, facts)
         if rows or refused:
             note(connection, "index_rebuilt", {"revisions": len(rows), "refused": refused})
         index.set_filled(connection)
@@ -128,8 +132,9 @@ class TakeOver:
     def _take(self, old: OldLabel, *, size: int, mtime_ns: int) -> None:
         tag = old.tag if may_be_saved_under(old.tag) else f"old-{old.tag}".translate({ord(c): "-" for c in "@:"})
         written = old.info.get("ts")
-        believable = isinstance(written, int | float) and 0 < written <= time.time()
-        created = float(written) if believable else mtime_ns / 1e9
+        created = mtime_ns / 1e9
+        if isinstance(written, int | float) and 0 < written <= time.time():
+            created = float(written)
         facts = {"image_id": old.image_id, "tag": tag, "created": created, **origin(old.info)}
         try:
             grid = read_grid(Path(self._image_path(old.image_id)))

@@ -43,6 +43,16 @@ class TestImagesInTheFolder:
         write_ct(studies / "ben.nii.gz")
         assert store.list_images() == ["ann", "ben"]
 
+    def test_what_another_process_did_while_this_one_looked_stands(self, store, studies, tmp_path, write_ct):
+        other = CaseStore(studies)
+        before = store._cases._folder.changes(force=True)
+        other.add_image("dan", str(write_ct(tmp_path / "dan.nii.gz")))
+        other.remove_image("ann")
+        store._cases._apply(before)
+        assert other.list_images() == ["ben", "cat", "dan"]
+        with pytest.raises(Refusal, match="was removed"):
+            other.get_image_uri("ann")
+
     def test_a_vanished_case_keeps_its_labels(self, store, studies, muscles, save, write_ct):
         save("ann", muscles)
         (studies / "ann.nii.gz").rename(studies.parent / "ann.nii.gz")
@@ -145,6 +155,28 @@ class TestDicomFolders:
         store.save_label("from pacs", str(path), "final", {"task": "l3_muscle"})
         assert store.status()["tasks"]["l3_muscle"] == 1
 
+    def test_a_labelled_series_has_its_facts_also_after_the_index_was_lost(self, store, studies, series, write_label):
+        image = nib.load(store.get_image_uri("from pacs"))
+        label = np.zeros(image.shape, np.uint8)
+        label[2:8, 2:8, 2] = 1
+        store.save_label("from pacs", str(write_label(label, affine=image.affine)), "final", {"task": "l3_muscle"})
+        store.close()
+        for path in (studies / "sarcopenia").glob("index.sqlite*"):
+            path.unlink()
+        info = CaseStore(studies).get_image_info("from pacs")
+        assert (info["SeriesInstanceUID"], info["sex"], info["height_m"]) == (series[2], "F", 1.62)
+
+    def test_another_series_in_a_removed_folders_place_is_shown_itself(self, store, studies, series, write_label):
+        image = nib.load(store.get_image_uri("from pacs"))
+        label = np.ones(image.shape, np.uint8)
+        path = write_label(label, affine=image.affine)
+        store.save_label("from pacs", str(path), "final", {"task": "l3_muscle"})
+        store.remove_image("from pacs")
+        kept = next((studies / "sarcopenia" / "removed").glob("*-from pacs"))
+        shutil.copytree(kept, studies / "from pacs")
+        (studies / "from pacs" / "5.dcm").unlink()
+        assert nib.load(store.get_image_uri("from pacs")).shape == (10, 12, 5)
+
     def test_files_copied_in_later_make_the_folder_a_case(self, studies):
         (studies / "slow copy").mkdir()
         store = CaseStore(studies)
@@ -227,6 +259,14 @@ class TestAddAndRemoveImages:
             store.get_label_uri("ann", "final")
         with pytest.raises(Refusal, match="removed"):
             store.get_image_uri("ann")
+
+    def test_another_image_does_not_inherit_the_height_of_a_removed_one(self, store, studies, write_ct):
+        store.update_image_info("ann", {"height_m": 1.9})
+        store.remove_image("ann")
+        write_ct(studies / "ann.nii.gz", seed=77)
+        assert store.case_facts("ann") == PatientFacts()
+        assert store.events("image_removed")[0].facts["info"] == {"height_m": 1.9}
+        assert "1.9" in next((studies / "sarcopenia" / "removed").glob("*.json")).read_text()
 
     def test_another_image_does_not_inherit_the_labels_of_a_removed_one(  # noqa: PLR0917 - fixtures
         self, store, studies, tmp_path, muscles, save, write_ct

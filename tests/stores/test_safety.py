@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from lib.images import PatientFacts
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.files import remove_left_overs, sha256_of
@@ -187,6 +188,23 @@ class TestLostIndex:
         assert len(list(index.parent.glob("index.sqlite.unusable-*"))) >= 1
         store.close()
         assert CaseStore(studies).events("index_rebuilt")[0].facts["revisions"] == 5
+
+    def test_what_people_entered_of_a_patient_is_not_lost_with_it(self, studies, write_ct, tmp_path):
+        write_ct(studies / "ann.nii.gz")
+        store = CaseStore(studies)
+        store.update_image_info("ann", {"sex": "F", "height_m": 1.6})
+        store.update_image_info("ann", {"height_m": 1.62, "note": "x"})
+        store.add_image("ben", str(write_ct(tmp_path / "b.nii.gz", seed=1)), {"weight_kg": 70})
+        store.add_image("ben", str(tmp_path / "b.nii.gz"), {"age_years": 60})
+        for image_id in ("ann", "ben"):
+            store.update_image_info(image_id, {"strategy": {"random": {"ts": 1}}})
+        store.close()
+        for path in (studies / "sarcopenia").glob("index.sqlite*"):
+            path.unlink()
+        (studies / "sarcopenia" / "facts" / "cat.json").write_text("rubbish")
+        store = CaseStore(studies)
+        assert store.case_facts("ann") == PatientFacts(sex="F", height_m=1.62)
+        assert store.case_facts("ben") == PatientFacts(weight_kg=70, age_years=60)
 
     def test_a_label_file_that_was_changed_by_hand_is_told_and_not_taken(self, filled, studies):
         (studies / "sarcopenia" / "index.sqlite").unlink()
