@@ -33,6 +33,7 @@ SMALLEST_FAT_IN_MUSCLE_CM2 = 0.5
 # Above this, what is no bone outside the trunk's cavity is a calcified wall or metal, below it a vessel with contrast.
 CALCIFIED_HU = 500.0
 NARROWEST_TRUNK_MM = 220.0
+SACRUM_HALF_WIDTH_MM = 65.0
 BUBBLES_SHARE = 0.05
 LUNG_HU = (-950.0, -400.0)
 
@@ -104,7 +105,7 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     bright, contrast = bright_bone(hu, body, spacing)
     canal = spinal_canal(hu, trunk_body, bright, spacing)
     skull = inside_skull(hu, bright, spacing)
-    bone = filled_bone(bright, canal, skull, spacing)
+    bone = filled_bone(hu, bright, canal, skull, _sacral_place(trunk_body, bright, spacing), spacing)
 
     lungs = _lungs(hu, trunk_body, spacing)
     slices = _trunk_slices(trunk_body, bone, lungs, spacing)
@@ -186,6 +187,22 @@ def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float
     if lungs.any():
         slices[np.flatnonzero(lungs.any(axis=(0, 1))).max() + 1 :] = False
     return slices
+
+
+def _sacral_place(body: Mask, bone: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Where the sacrum may lie: behind and near the middle of a trunk, in the slices that show both hip bones."""
+    x = (np.arange(body.shape[0]) + 0.5) * spacing[0]
+    y = (np.arange(body.shape[1]) + 0.5) * spacing[1]
+    area_cm2 = float(spacing[0] * spacing[1]) / 100
+    place = np.zeros_like(body)
+    for k in range(body.shape[2]):
+        columns, rows = body[:, :, k].any(axis=1), body[:, :, k].any(axis=0)
+        if not columns.any() or np.ptp(x[columns]) < NARROWEST_TRUNK_MM:
+            continue
+        aside = x - midpoint(columns, x)
+        if _has_hip_bones(bone[:, :, k].sum(axis=1) * area_cm2, aside):
+            place[np.ix_(np.abs(aside) < SACRUM_HALF_WIDTH_MM, y < midpoint(rows, y), [k])] = True
+    return place
 
 
 def _has_hip_bones(bone_cm2: NDArray[np.float64], aside: NDArray[np.float64]) -> bool:

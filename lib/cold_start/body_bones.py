@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lib.anatomy.hounsfield import BONE, FAT, MUSCLE
 from lib.cold_start.body_grid import Mask, by_slice, closed, dilated, midpoint
 
-CORTEX_HU = 250.0
 TRABECULAR_HU = 160.0
 SMALLEST_BONE_CM3 = 1.5
 CANAL_REACH_MM = 22.0
@@ -24,6 +24,8 @@ CONTRAST_HU = 700.0
 SMALLEST_CORE_CM3 = 0.3
 CORE_TO_EDGE_MM = 6.0
 LARGEST_BRANCH_CM3 = 20.0
+# From the middle of the sacrum to the hip bone, and from its anterior to its posterior plate, with some room.
+SACRUM_MM = (57.0, 39.0)
 
 
 def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64]) -> tuple[Mask, Mask]:
@@ -37,7 +39,7 @@ def bright_bone(hu: NDArray[np.float32], body: Mask, spacing: NDArray[np.float64
     dense = (hu > TRABECULAR_HU) & body
     contrast = dilated(_contrast_cores(hu, dense, spacing), CORE_TO_EDGE_MM, spacing) & dense
     pieces = cc3d.connected_components(dense & ~contrast, connectivity=26)
-    cortex = np.bincount(pieces[hu > CORTEX_HU], minlength=int(pieces.max()) + 1)
+    cortex = np.bincount(pieces[hu > BONE.low], minlength=int(pieces.max()) + 1)
     size = np.bincount(pieces.ravel())
     voxel_cm3 = float(np.prod(spacing)) / 1000
     depth_cm = min(1.0, hu.shape[2] * float(spacing[2]) / 10)
@@ -130,7 +132,7 @@ def spinal_canal(hu: NDArray[np.float32], body: Mask, bone: Mask, spacing: NDArr
         score[np.abs(x - midpoint(body[:, :, k].any(axis=1), x)) > 35, :, k] = 0
         score[:, y > midpoint(body[:, :, k].any(axis=0), y) + 10, k] = 0
     front = _bone_in_front_cm2(bone, spacing)
-    score[(front < 2) | bone | (hu < -60) | (hu > 150)] = 0
+    score[(front < 2) | bone | (hu < -60) | (hu > MUSCLE.high)] = 0
     sigma = [3 / spacing[0], 3 / spacing[1], 7 / spacing[2]]
     smooth = ndimage.gaussian_filter(score, sigma)
     path = _best_path(smooth)
@@ -209,10 +211,22 @@ def _best_path(score: NDArray[np.float32]) -> list[tuple[int, int]]:
     return path[::-1]
 
 
-def filled_bone(bone: Mask, canal: Mask, skull: Mask, spacing: NDArray[np.float64]) -> Mask:
-    """Bone with its marrow: small regions that cortex encloses belong to it, canal and skull do not."""
+def filled_bone(
+    hu: NDArray[np.float32], bone: Mask, canal: Mask, skull: Mask, sacral: Mask, spacing: NDArray[np.float64]
+) -> Mask:
+    """Bone with its marrow: small regions that cortex encloses belong to it, canal and skull do not.
+
+    Args:
+        hu: coarse CT, RAS order.
+        bone: :func:`bright_bone`.
+        canal: :func:`spinal_canal`.
+        skull: :func:`inside_skull`.
+        sacral: where the sacrum may lie.
+        spacing: coarse voxel size (mm).
+    """
     bone = bone | _column(bone, canal, spacing)
     not_marrow = dilated(canal, 1.0, spacing) | skull
+    bone = bone | (_sacral_marrow(hu, bone, sacral, spacing) & ~not_marrow)
     # Between two plates of cortex, as in the wing of the ilium, bone is near in nearly every direction.
     bone = bone | (closed(bone, 13.0, spacing) & (_enclosure(bone, spacing, MARROW_REACH_MM) > 0.78) & ~not_marrow)
     marrow = _enclosed(bone | canal, spacing, largest_cm2=25)
@@ -220,6 +234,22 @@ def filled_bone(bone: Mask, canal: Mask, skull: Mask, spacing: NDArray[np.float6
     sagittal = _enclosed(np.moveaxis(bone | canal, 0, 2), spacing[[1, 2, 0]], largest_cm2=15, smallest_cm2=2)
     marrow = (marrow | np.moveaxis(sagittal, 2, 0)) & ~not_marrow
     return (bone | marrow) & ~canal & ~skull
+
+
+def _sacral_marrow(hu: NDArray[np.float32], bone: Mask, sacral: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """What lies between the anterior and the posterior plate of the sacrum and between the hip bones, fat left out.
+
+    The plates are open at the foramina and thin in osteoporosis, so that the marrow, which then has the HU of muscle,
+    is no hole of the bone.
+    """
+    wide, deep = (max(1, round(mm / s)) for mm, s in zip(SACRUM_MM, spacing[:2], strict=True))
+    across, along = np.ones((wide, 1)), np.ones((1, deep))
+    between = np.zeros_like(bone)
+    for k in np.flatnonzero(sacral.any(axis=(0, 1))):
+        padded = np.pad(bone[:, :, k], ((wide, wide), (deep, deep)))
+        plates = ndimage.binary_closing(padded, across) & ndimage.binary_closing(padded, along)
+        between[:, :, k] = plates[wide:-wide, deep:-deep]
+    return between & sacral & (hu > FAT.high)
 
 
 def _enclosed(ring: Mask, spacing: NDArray[np.float64], *, largest_cm2: float, smallest_cm2: float = 0) -> Mask:
@@ -245,7 +275,9 @@ def _column(bone: Mask, canal: Mask, spacing: NDArray[np.float64]) -> Mask:
         middle, front = x[across].mean(), y[along].max()
         zone[np.ix_(np.abs(x - middle) < 32, (y > front) & (y < front + 48), [k])] = True
     box = tuple(slice(max(0, c.min() - 6), c.max() + 7) for c in np.nonzero(zone))
-    column[box] = closed(np.pad(bone[box] & zone[box], 6), 13.0, spacing)[6:-6, 6:-6, 6:-6] & zone[box]
+    # No padding from foot to head: the column goes on beyond the first and the last slice.
+    padded = np.pad(bone[box] & zone[box], ((6, 6), (6, 6), (0, 0)))
+    column[box] = closed(padded, 13.0, spacing)[6:-6, 6:-6] & zone[box]
     return column & ~dilated(canal, 1.0, spacing)
 
 
