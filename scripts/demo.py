@@ -168,7 +168,7 @@ def where_to_go(address: str, *, info: dict[str, Any], cases: Sequence[str]) -> 
     case = cases[0] if cases else "CASE"
     lines = [
         "",
-        f"Ready: {address}/ (every request, to try out)",
+        f"Ready: {address}/ (what is here, and how to begin)",
         f"  Cases:      {len(cases)}",
         f"  Tasks:      {', '.join(tasks) or 'none'}",
         f"  3D Slicer:  module MONAI Label, server {address}, then Next Sample and Run",
