@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.datastore import Datastore  # noqa: E402
 
-from lib.images.files import image_suffix  # noqa: E402
+from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
@@ -82,6 +82,8 @@ class SarcopeniaApp(MONAILabelApp):
             raise Refusal(f"There is no model {request.get('model')!r}.", status=404)
         store: CaseStore = datastore or self.datastore()  # type: ignore[assignment]
         image = str(request.get("image") or "")
+        if not image:
+            raise Refusal("No image was named, or the session has ended; name one, or begin a new session.", status=404)
         if Path(image).is_absolute():
             path, case, known = _uploaded(Path(image), self._sessions), None, {}
         else:
@@ -98,7 +100,8 @@ class SarcopeniaApp(MONAILabelApp):
         except BadImage as refusal:
             if case:
                 store.note_fault(case, str(refusal))  # so that it is not offered to annotators
-            raise
+                raise
+            raise BadImage(str(refusal).replace(path.name, "The uploaded file")) from refusal
         label_id = file
         if case and request.get("save_label"):
             tag = str(request.get("label_tag") or "original")
@@ -110,6 +113,26 @@ class SarcopeniaApp(MONAILabelApp):
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Refuse: there are no whole-slide images here."""
         raise Refusal("There are no whole-slide images here; ask /infer/NAME for a CT.", status=404)
+
+    def train(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a training here and now.
+
+        Raises:
+            Refusal: nothing can be trained under that name.
+        """
+        if request.get("model") not in self._trainers:
+            raise Refusal(f"There is no training for {request.get('model')!r}.", status=404)
+        return super().train(request)  # type: ignore[no-any-return]
+
+    def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Run a scoring method here and now.
+
+        Raises:
+            Refusal: there is none of that name.
+        """
+        if request.get("method") not in self._scoring_methods:
+            raise Refusal(f"There is no scoring method {request.get('method')!r}.", status=404)
+        return super().scoring(request, datastore)  # type: ignore[no-any-return]
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The next case to label, or ``{}`` when there is none left."""
@@ -129,7 +152,9 @@ def _uploaded(path: Path, sessions: Any) -> Path:
     """An absolute path is only taken where MONAI Label itself put an upload or a session."""
     resolved = path.resolve()
     in_session = sessions is not None and resolved.is_relative_to(Path(sessions.store_path).resolve())
-    is_upload = resolved.parent == Path(tempfile.gettempdir()).resolve() and image_suffix(resolved.name)
+    is_upload = resolved.parent == Path(tempfile.gettempdir()).resolve()
+    if is_upload and not image_suffix(resolved.name):
+        raise BadImage(f"An uploaded file has to be one of {', '.join(IMAGE_SUFFIXES)}.")
     if not (in_session or is_upload):
         raise Refusal("An image is named by its id, or uploaded; a path is not accepted.")
     return resolved

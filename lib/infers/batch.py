@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
@@ -26,7 +27,10 @@ class BatchInfer(BatchInferTask):
         results: dict[str, Any] = {}
         for image_id in images[: int(request.get("max_batch_size") or 0) or None]:
             try:
-                results[image_id] = infer({**request, "image": image_id, "save_label": True})["params"]
+                answer = infer({**request, "image": image_id, "save_label": True})
             except Refusal as refusal:
                 results[image_id] = {"refused": str(refusal)}
+            else:
+                Path(answer["file"]).unlink(missing_ok=True)  # the store has its own copy
+                results[image_id] = answer["params"]
         return results

@@ -54,10 +54,31 @@ _BLOCKING: tuple[ModuleType, ...] = (
 _NOT_IN_PARAMS = ("image", "label", "model", "save_label", "label_tag", "session")
 
 
+# Forms that MONAI Label's endpoints parse without a look at what they hold; `params` of some is a parsed body.
+_JSON_FORMS = {"params", "info"}
+
+
+def json_object(text: Any, *, name: str) -> dict[str, Any]:
+    """What a form field holds; nothing stands for an empty object.
+
+    Raises:
+        Refusal: it is no JSON object.
+    """
+    try:
+        value = json.loads(text or "{}") if isinstance(text, str | None) else text
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"{name} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Refusal(f"{name} must be a JSON object.")
+    return value
+
+
 def _in_thread(endpoint: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
     """An endpoint that FastAPI runs in a worker thread, from one that is a coroutine in name only."""
 
     def run(**arguments: Any) -> Any:
+        for name in _JSON_FORMS & arguments.keys():
+            json_object(arguments[name], name=name)
         return asyncio.run(endpoint(**arguments))
 
     # Not functools.wraps: FastAPI looks through it and would find the coroutine again.
@@ -102,12 +123,9 @@ def _run_inference(
     """Run an inference; the same request as MONAI Label's, with its params checked first."""
     if not (file or image or session_id):
         raise Refusal("Name an image (?image=ID), upload one, or name a session.")
-    try:
-        options = json.loads(params or "{}")
-    except ValueError as error:
-        raise Refusal(f"params is no JSON: {error}") from error
-    if not isinstance(options, dict):
-        raise Refusal("params must be a JSON object.")
+    if output == infer.ResultType.dicom_seg:
+        raise Refusal("Answers are not given as DICOM SEG; ask for output=image, or leave output out.")
+    options = json_object(params, name="params")
     unwanted = [key for key in _NOT_IN_PARAMS if options.get(key)]
     if unwanted:
         raise Refusal(f"{', '.join(unwanted)} cannot be given in params.")

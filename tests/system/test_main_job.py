@@ -226,6 +226,36 @@ class TestBadRequests:
             response = requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20)
             assert key in self.refused(response)
 
+    @pytest.mark.parametrize("field", ["nope", "[]", "null", '"text"', "[" * 100_000])
+    def test_params_and_info_that_are_no_json_object(self, server, request, field):
+        if request.node.callspec.params["server"] == "start_server":
+            pytest.skip("MONAI Label's own ASGI app parses them before it asks the app")
+        for path, form in {"label/info?label=case_a&tag=final": "info", "image/info?image=case_a": "info"}.items():
+            assert "info" in self.refused(
+                requests.put(f"{server.url}/datastore/{path}", data={form: field}, timeout=20)
+            )
+        files = {"label": ("x.nii.gz", b"x"), "file": ("x.nii.gz", b"x")}
+        for path in ("label?image=case_a", "image?image=new"):
+            put = requests.put(f"{server.url}/datastore/{path}", data={"params": field}, files=files, timeout=20)
+            assert "params" in self.refused(put)
+
+    def test_uploads_that_are_no_image_are_told_without_the_servers_own_names(self, server):
+        for name, content in {"ct.nii.gz": b"rubbish", "ct.nii": b"", "ct.txt": b"text"}.items():
+            files = {"file": (name, content)}
+            sentence = self.refused(requests.post(f"{server.url}/infer/l3_muscle", files=files, timeout=20))
+            assert "uploaded file" in sentence
+            assert "tmp" not in sentence
+        session = requests.put(f"{server.url}/session/", files={"files": ("ct.nii.gz", b"rubbish")}, timeout=20).json()
+        name = {"session_id": session["session_id"]}
+        sentence = self.refused(requests.post(f"{server.url}/infer/l3_muscle", params=name, timeout=20))
+        assert session["session_info"]["path"] not in sentence
+        assert requests.delete(f"{server.url}/session/{session['session_id']}", timeout=20).status_code == 200
+        assert "session" in self.refused(requests.post(f"{server.url}/infer/l3_muscle", params=name, timeout=20))
+
+    def test_a_training_and_a_scoring_that_do_not_exist(self, server):
+        for what in ("train", "scoring"):
+            self.refused(requests.post(f"{server.url}/{what}/nothing?run_sync=true", json={}, timeout=20))
+
     def test_a_path_in_params_is_never_read(self, server, real_ct_path):
         data = {"params": json.dumps({"image": str(real_ct_path)})}
         self.refused(requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20))
@@ -287,6 +317,29 @@ class TestBadRequests:
     def test_the_client_shows_the_sentence(self, server):
         with pytest.raises(MONAILabelClientException, match=r"outside the image"):
             server.client().infer("l3_muscle", "case_a", {"slice_index": "4000"})
+
+
+class TestUploads:
+    def test_an_uploaded_ct_and_one_in_a_session_are_answered_like_a_case(self, server, real_ct_path):
+        asked = {"output": "json"}
+        case = requests.post(f"{server.url}/infer/l3_muscle?image=case_a", params=asked, timeout=60).json()
+        files = {"file": ("Of somebody.nii.gz", real_ct_path.read_bytes())}
+        upload = requests.post(f"{server.url}/infer/l3_muscle", params=asked, files=files, timeout=60).json()
+        files = {"files": ("ct.nii.gz", real_ct_path.read_bytes())}
+        session = requests.put(f"{server.url}/session/", files=files, timeout=60).json()["session_id"]
+        asked["session_id"] = session
+        in_session = requests.post(f"{server.url}/infer/l3_muscle", params=asked, timeout=60).json()
+        requests.delete(f"{server.url}/session/{session}", timeout=20)
+        assert case["measurements"]["regions"] == upload["measurements"]["regions"]
+        assert case["measurements"]["regions"] == in_session["measurements"]["regions"]
+
+    def test_a_batch_answers_every_case_and_keeps_the_answers_out_of_the_final_labels(self, server):
+        before = requests.get(f"{server.url}/datastore/", timeout=20).json()["completed"]
+        asked = {"max_batch_size": 2, "label_tag": "batch"}
+        reply = requests.post(f"{server.url}/batch/infer/l3_muscle?images=all&run_sync=true", json=asked, timeout=120)
+        assert set(reply.json()) == {"case_a", "case_b"}
+        status = requests.get(f"{server.url}/datastore/", timeout=20).json()
+        assert (status["completed"], status["label_tags"]["batch"]) == (before, 2)
 
 
 class TestNewFiles:
