@@ -384,9 +384,22 @@ class CaseStore(Datastore):
 
     def datalist(self) -> list[dict[str, Any]]:
         """Image and newest final label of every labelled case, tasks mixed; trainers use :meth:`current_labels`."""
+        self._cases.look()
+        query = (
+            select(CASES.c.id, CASES.c.file, CASES.c.suffix, REVISIONS.c.file.label("label"))
+            .join(CURRENT, CURRENT.c.case_id == CASES.c.id)
+            .join(REVISIONS, REVISIONS.c.id == CURRENT.c.revision_id)
+            .where(CASES.c.state == PRESENT, CURRENT.c.tag == FINAL, CURRENT.c.task != UNINTERPRETED)
+            .order_by(CASES.c.id, REVISIONS.c.created, REVISIONS.c.id)
+        )
+        with self._index.reading() as connection:
+            newest = {row.id: row for row in connection.execute(query)}
         return [
-            {"image": self.get_image_uri(image_id), "label": self.get_label_uri(image_id, FINAL)}
-            for image_id in self.get_labeled_images()
+            {
+                "image": str(self._studies / row.file) if row.suffix else self.get_image_uri(row.id),
+                "label": str(self._labels / row.label),
+            }
+            for row in newest.values()
         ]
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:

@@ -465,6 +465,16 @@ class TestWholeStore:
             "labels": {},
         }
 
+    def test_the_datalist_pairs_every_labelled_image_with_its_newest_final_label(self, store, muscles, save):
+        save("ben", muscles)
+        save("ann", muscles)
+        save("ann", (muscles == 1).astype(np.uint8), ["gracilis"])
+        save("cat", muscles, tag="original")
+        assert store.datalist() == [
+            {"image": store.get_image_uri(image_id), "label": store.get_label_uri(image_id, task)}
+            for image_id, task in (("ann", "thigh_muscles"), ("ben", "l3_muscle"))
+        ]
+
     def test_the_archive_holds_every_tasks_label(self, store, muscles, save):
         with pytest.raises(Refusal) as refused:
             store.get_dataset_archive(None)
