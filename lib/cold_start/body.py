@@ -28,6 +28,8 @@ from lib.refusals import Refusal
 THREADS = 2
 SKIN_MM = 2.0
 SHARED_WITH_SKIN_MM = 2.0
+THICKEST_FOLD_MM = 7.0
+LARGEST_FOLD_CM2 = 15.0
 SMALLEST_MUSCLE_CM2 = 1.0
 SMALLEST_FAT_IN_MUSCLE_CM2 = 0.5
 # Above this, what is no bone outside the trunk's cavity is a calcified wall or metal, below it a vessel with contrast.
@@ -105,7 +107,9 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     bright, contrast = bright_bone(hu, body, spacing)
     canal = spinal_canal(hu, trunk_body, bright, spacing)
     skull = inside_skull(hu, bright, spacing)
-    bone = filled_bone(hu, bright, canal, skull, _sacral_place(trunk_body, bright, spacing), spacing)
+    bone = filled_bone(
+        hu, bright, canal, skull=skull, sacral=_sacral_place(trunk_body, bright, spacing), spacing=spacing
+    )
 
     lungs = _lungs(hu, trunk_body, spacing)
     slices = _trunk_slices(trunk_body, bone, lungs, spacing)
@@ -118,6 +122,9 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     warnings = []
     if not slices.any():
         warnings.append("No trunk is in view: all soft tissue but the nervous system counts as muscle.")
+    if not bone.any():
+        unseen = 1.0
+        warnings.append("No bone is in view: check that this is a CT of a patient.")
     regions = _Regions(
         bone=bone,
         near_bone=dilated(bone, 1.1 * float(spacing.max()), spacing),
@@ -282,9 +289,27 @@ def _label_slice(hu: NDArray, body: Mask, grid: Grid, regions: _Regions, k: int)
     label[cavity & fat & ~chest & ~bowel] = _ID["abdominal_visceral_fat"]
     label[cavity & fat & chest] = _ID["subcutaneous_fat"]
     label[body & ~under_skin & (hu < BONE.low)] = _ID["skin"]
+    label[_folds(muscle, body & ~depths, spacing)] = _ID["skin"]
     label[bone] = _ID["bone"]
     label[nerve & body] = _ID["central_nervous_system"]
     return label
+
+
+def _folds(muscle: Mask, rim: Mask, spacing: tuple[float, float, float]) -> Mask:
+    """Pieces of a slice's muscle that are as thin as skin and begin at it: the natal cleft, skin on the table."""
+    pieces = cc3d.connected_components(muscle, connectivity=4)
+    folds = np.zeros(muscle.shape, bool)
+    boxes = ndimage.find_objects(pieces)
+    area_cm2 = np.bincount(pieces.ravel()) * spacing[0] * spacing[1] / 100
+    beside = np.setdiff1d(pieces[ndimage.binary_dilation(rim) & muscle], 0)
+    for number in beside[area_cm2[beside] < LARGEST_FOLD_CM2]:
+        box = boxes[number - 1]
+        piece = pieces[box] == number
+        depth = ndimage.distance_transform_edt(np.pad(piece, 1), sampling=spacing[:2])
+        # The depth is that of voxel centres, counted from the centres outside.
+        if 2 * depth.max() - min(spacing[:2]) <= THICKEST_FOLD_MM:
+            folds[box] |= piece
+    return folds
 
 
 def _bone_slice(hu: NDArray, grid: Grid, regions: _Regions, k: int) -> Mask:

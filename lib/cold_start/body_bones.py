@@ -212,7 +212,7 @@ def _best_path(score: NDArray[np.float32]) -> list[tuple[int, int]]:
 
 
 def filled_bone(
-    hu: NDArray[np.float32], bone: Mask, canal: Mask, skull: Mask, sacral: Mask, spacing: NDArray[np.float64]
+    hu: NDArray[np.float32], bone: Mask, canal: Mask, *, skull: Mask, sacral: Mask, spacing: NDArray[np.float64]
 ) -> Mask:
     """Bone with its marrow: small regions that cortex encloses belong to it, canal and skull do not.
 

@@ -153,6 +153,14 @@ class TestAbdomen:
         lying.fill(table, 150)
         assert not segment_body(lying.image()).label[table].any()
 
+    def test_a_cleft_where_skin_touches_skin_is_skin(self) -> None:
+        folded = Abdomen()
+        cleft = folded.body & ~folded.skin & (folded.x > -2) & (folded.x < 4) & (folded.y < -101)
+        folded.fill(cleft, 10)
+        result = segment_body(folded.image())
+        assert share(result, cleft, "skin") > 0.85
+        assert share(result, folded.back & (folded.hu == 55), "muscle") > 0.95
+
     def test_metal_on_the_skin_is_not_skin(self) -> None:
         wired = Abdomen()
         electrode = wired.ellipse(0, 124, 5, 3)
@@ -243,6 +251,14 @@ class TestRealCT:
         liver, bladder = real.label[85:95, 45:55, 100], real.label[58:64, 60:70, 16]
         assert np.mean(liver == ID["internal_organs_and_vessels"]) > 0.95
         assert np.mean(bladder == ID["internal_organs_and_vessels"]) > 0.95
+
+    def test_marrow_with_the_hu_of_muscle_is_bone_in_the_sacrum_and_in_the_last_slice(
+        self, real: BodySegmentation
+    ) -> None:
+        bone = real.label == ID["bone"]
+        assert bone[46:50, 29:33, 43].mean() > 0.9
+        assert bone[67:73, 28:33, 43].mean() > 0.9
+        assert bone[53:58, 31:36, 111].mean() > 0.9
 
     def test_gluteal_paraspinal_and_psoas_are_muscle(self, real: BodySegmentation) -> None:
         muscle = real.label == ID["muscle"]
