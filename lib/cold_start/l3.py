@@ -18,7 +18,7 @@ from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE
 from lib.cold_start.l3_frame import SliceFrame
 from lib.cold_start.l3_psoas import find_psoas
 from lib.cold_start.l3_spine import Spine, find_spine, patient_frame
-from lib.cold_start.l3_surfaces import Wall, find_wall, front_of_back
+from lib.cold_start.l3_surfaces import GAS_HU, Wall, find_wall, front_of_back
 from lib.cold_start.outline import body_mask
 from lib.images.ct import CTImage
 from lib.refusals import Refusal
@@ -34,7 +34,6 @@ _WIDEST_SLIT_MM = 10.0
 _TYPICAL_MUSCLE_HU = 50.0
 _DARKER_HU = 32.0
 _BRIGHTER_HU = 55.0
-_GAS_HU = -300.0
 # Darker than fat with its noise: stool with bubbles too small to be seen one by one.
 _BUBBLE_HU = -145.0
 # Where quadratus lumborum and the lateral wall meet, as an angle from straight back (seen from the abdomen's middle).
@@ -193,7 +192,7 @@ def _fill_small_holes(mask: Mask, largest: int) -> Mask:
 
 def _bowel_content(hu: Floats, inside: Mask) -> Mask:
     """Gas with its edge, where partial volume passes through the HU of fat, and stool, which is full of gas."""
-    gas = inside & (hu < _GAS_HU)
+    gas = inside & (hu < GAS_HU)
     near = ndimage.distance_transform_edt(~gas) if gas.any() else np.full(hu.shape, np.inf)
     bubbles = ndimage.gaussian_filter((inside & (hu < _BUBBLE_HU)).astype(np.float32), 3.0) > 0.08
     return (near <= 2.5) | bubbles  # type: ignore[no-any-return]

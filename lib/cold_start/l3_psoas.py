@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from lib.anatomy.hounsfield import MUSCLE
 from lib.cold_start.l3_paths import Polar, smooth_path, sum_ahead, sum_below
 from lib.cold_start.l3_spine import Spine
 
@@ -58,7 +59,7 @@ def find_psoas(muscle: Floats, alike: Floats, hu: Floats, taken: Mask, spine: Sp
 
     polar = Polar(centre=(float(spot[0]), float(spot[1])), rays=120, reach=_REACH_MM + 8)
     rays = polar.sample(free * (0.3 + 0.7 * alike))
-    smooth = polar.sample(np.clip(hu, -100.0, 150.0))
+    smooth = polar.sample(np.clip(hu, -100.0, MUSCLE.high))
     valley = ndimage.gaussian_filter1d(smooth, 1.5, axis=1, order=2)
     gap = 1.0 - rays
     cost = sum_below(gap) + 0.5 * sum_ahead(rays, 5) - 0.2 * np.clip(valley, 0, 8)

@@ -184,7 +184,7 @@ def _body_ellipse(hu: Floats, inside: Mask) -> tuple[tuple[float, float], float,
 def _body_contour(hu: Floats, centre: tuple[float, float], half_width: float) -> Mask:
     """The outline of vertebral body or disc, near the ellipse that was found."""
     polar = Polar(centre=centre, rays=120, reach=45)
-    rays = polar.sample(np.clip(hu, -50.0, 250.0))
+    rays = polar.sample(np.clip(hu, -50.0, BONE.low))
     drop = -ndimage.gaussian_filter1d(rays, 1.2, axis=1, order=1)
     depth = _DEPTH_OF_WIDTH * half_width
     expected = half_width * depth / np.hypot(depth * np.sin(polar.angles), half_width * np.cos(polar.angles))

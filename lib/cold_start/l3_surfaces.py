@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 
 RAYS = 360
 _SKIN_MM = 3
-_GAS_HU = -300.0
+GAS_HU = -300.0
 _THICKEST_WALL_MM = 40
 # Typical thickness of the lateral wall and of the rectus, where nothing in the picture tells.
 _LATERAL_WALL_MM = 15.0
@@ -71,7 +71,7 @@ def _outer_surface(polar: Polar, rays: Floats, hu: Floats, under_skin: Mask) -> 
     base = np.minimum(_rough_outline(polar, dense), limit)
 
     # Neither muscle nor gas lies outside the muscles; just inside them there is no fat.
-    outside = (dense + 2.0 * (under_skin & (hu < _GAS_HU)))[:, ::-1].cumsum(axis=1)[:, ::-1]
+    outside = (dense + 2.0 * (under_skin & (hu < GAS_HU)))[:, ::-1].cumsum(axis=1)[:, ::-1]
     within = sum_below(1.0 - rays)
     offsets = np.arange(-15, 16)
     at = np.clip(np.round(base).astype(int)[:, None] + offsets, 0, reach - 1)
