@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     os.chdir(ROOT)
     become(
         server_command(studies=studies, host=options.host, port=options.port),
-        environment={**os.environ, **server_environment(studies=studies)},
+        environment={**os.environ, **server_environment(studies=studies, host=options.host)},
     )
 
 
@@ -52,15 +52,19 @@ def check_host(host: str, *, allow_remote: bool) -> None:
     Raises:
         Stop: the address is not this machine's own.
     """
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local and not allow_remote:
+    if not is_local(host) and not allow_remote:
         raise Stop(
             f"The server has no password, and on {host} everyone in the network could read and delete the patients' "
             "images: leave --host out, or add --allow-remote if that network is meant to."
         )
+
+
+def is_local(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def studies_folder(studies: str) -> Path:
@@ -129,7 +133,7 @@ def server_command(*, studies: Path, host: str, port: int) -> list[str]:
     ]
 
 
-def server_environment(*, studies: Path) -> dict[str, str]:
+def server_environment(*, studies: Path, host: str) -> dict[str, str]:
     """What the server and its background jobs read from the environment, most of it once, at import."""
     python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -141,6 +145,8 @@ def server_environment(*, studies: Path) -> dict[str, str]:
         "PYTHONUTF8": "1",
         # Scores are computed on a schedule of our own: the stock one queues a job at every Next Sample.
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+        # On an address of this machine alone the server answers to that machine's names only.
+        "SARCOPENIA_LABEL_HOSTS": " ".join({"localhost", "127.0.0.1", "::1", host}) if is_local(host) else "",
         # A second copy of `lib` would have exception classes of its own, which nobody catches.
         "MONAI_LABEL_RELOAD_APP_LIB": "false",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import tempfile
 import time
 from collections.abc import Mapping
@@ -45,9 +46,6 @@ class SegmentationTask(InferTask):
             config=config,
         )
         self.task = task
-        # Not the system's own folder: MONAI Label's client on the same machine writes its copy there under the same
-        # name, and the server would delete that one.
-        self._answers = tempfile.TemporaryDirectory(prefix="sarcopenia-label-", ignore_cleanup_errors=True)
 
     def is_valid(self) -> bool:
         """Always: without a trained model the cold start answers."""
@@ -78,7 +76,7 @@ class SegmentationTask(InferTask):
         answered = time.perf_counter()
 
         params = self._params(image, label, answer, options, request)
-        with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=self._answers.name, delete=False) as file:
+        with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=_answers_folder(), delete=False) as file:
             path = Path(file.name)
         write_label(path, label, image)
         params["latencies"] = {
@@ -119,6 +117,17 @@ class SegmentationTask(InferTask):
             "warnings": [*options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings],
             **answer.details,
         }
+
+
+def _answers_folder() -> Path:
+    """Where answers lie until they are sent.
+
+    Not the folder for temporary files itself: MONAI Label's client on the same machine writes its copy there under the
+    same name, and the server would delete that one.
+    """
+    folder = Path(tempfile.gettempdir()) / f"sarcopenia-label-{getpass.getuser()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _overlap(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
 from collections.abc import Callable, Coroutine
 from types import ModuleType
 from typing import Annotated, Any
@@ -148,6 +149,10 @@ from monailabel.app import app  # noqa: E402 (it includes the routers changed ab
 
 app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
 app.add_api_route("/", welcome, include_in_schema=False)
-app.add_middleware(SameOriginOnly, allowed=[str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS])
+app.add_middleware(
+    SameOriginOnly,
+    allowed=[str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS],
+    hosts=os.environ.get("SARCOPENIA_LABEL_HOSTS", "").split(),
+)
 
 __all__ = ["app"]

@@ -19,19 +19,27 @@ class SameOriginOnly:
     Args:
         app: the app behind it.
         allowed: further origins, as ``http://host:port``.
+        hosts: the names under which the server may be addressed, or none for any name. A page whose name was made to
+            resolve to this machine would otherwise count as our own.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, allowed: Collection[str] = (), hosts: Collection[str] = ()) -> None:
         self.app = app
         self.allowed = {origin.rstrip("/") for origin in allowed}
+        self.hosts = set(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 403."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            if origin and origin not in self.allowed and urlsplit(origin).netloc != headers.get("host"):
-                sentence = f"A page of {origin} may not use this server."
-                await JSONResponse({"detail": sentence}, status_code=403)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        sentence = self._objection(Headers(scope=scope)) if scope["type"] == "http" else None
+        if sentence:
+            await JSONResponse({"detail": sentence}, status_code=403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _objection(self, headers: Headers) -> str | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self.hosts and urlsplit(f"//{host}").hostname not in self.hosts:
+            return f"This server is not addressed as {host}."
+        if origin and origin not in self.allowed and urlsplit(origin).netloc != host:
+            return f"A page of {origin} may not use this server."
+        return None

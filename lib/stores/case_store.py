@@ -613,6 +613,8 @@ def _new_tag(value: object) -> str:
     tag = _tag(value)
     if not may_be_saved_under(tag):
         raise Refusal(f"The tag {tag} names a stored label and cannot be saved under; use {FINAL}.")
+    if tag != FINAL and tag.strip().lower() == FINAL:
+        raise Refusal(f"The tag {tag!r} would not count as {FINAL}; write it like this.")
     return tag
 
 

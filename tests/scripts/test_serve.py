@@ -110,7 +110,7 @@ def test_a_command_ends_with_one_sentence_before_anything_starts(script, wrong, 
 
 def test_background_jobs_find_the_project_and_the_studies(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    environment = server_environment(studies=tmp_path)
+    environment = server_environment(studies=tmp_path, host="127.0.0.1")
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "elsewhere"]
     assert environment["MONAI_LABEL_STUDIES"] == str(tmp_path)
     assert environment["MONAI_LABEL_APP_DIR"] == str(ROOT / "apps" / "sarcopenia")
