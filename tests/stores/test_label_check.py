@@ -294,7 +294,7 @@ class TestBadLabels:
         with pytest.raises(Refusal, match="cut short"):
             store.save_label("ann", str(path), "final", {"model": "l3_muscle"})
 
-    _NO_TAGS = ["../../x", "a/b", "a\\b", "/etc", "C:x", ".hidden", "a\nb", "l3_muscle", "x@2", "Final", "final "]
+    _NO_TAGS = ("../../x", "a/b", "a\\b", "/etc", "C:x", ".hidden", "a\nb", "l3_muscle", "x@2", "Final", "final ")
 
     @pytest.mark.parametrize("tag", _NO_TAGS)
     def test_tags_that_are_paths_or_taken(self, store, muscles, save, tag):
