@@ -80,6 +80,9 @@ class SarcopeniaApp(MONAILabelApp):
         task = self._infers.get(request.get("model"))
         if task is None:
             raise Refusal(f"There is no model {request.get('model')!r}.", status=404)
+        tag = str(request.get("label_tag") or "original")
+        if request.get("save_label") and tag == "final":
+            raise Refusal("What a model answered is not a final label until somebody has looked at it.")
         store: CaseStore = datastore or self.datastore()  # type: ignore[assignment]
         image = str(request.get("image") or "")
         if not image:
@@ -104,9 +107,6 @@ class SarcopeniaApp(MONAILabelApp):
             raise BadImage(str(refusal).replace(path.name, "The uploaded file")) from refusal
         label_id = file
         if case and request.get("save_label"):
-            tag = str(request.get("label_tag") or "original")
-            if tag == "final":
-                raise Refusal("What a model answered is not a final label until somebody has looked at it.")
             label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": params})
         return {"label": label_id, "tag": "original", "file": file, "params": params}
 
@@ -143,8 +143,8 @@ class SarcopeniaApp(MONAILabelApp):
         while chosen := strategy(request, self.datastore()):
             try:
                 return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
-            except BadImage as refusal:
-                self.datastore().note_fault(chosen["id"], str(refusal))  # it is not chosen again
+            except BadImage:
+                continue  # the store noted the fault when it could not convert the series, and offers it no more
         return {}
 
 

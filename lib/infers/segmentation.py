@@ -137,12 +137,14 @@ def _overlap(
     found: dict[str, float | None] = {}
     warnings = []
     for stored_task, path in saved.items():
+        common = [s for s in STORED_SCHEMAS[stored_task] if s.name in task.schema]
+        if not common:
+            continue
         array = read_volume(path)[0]
         if array.shape != label.shape:
             warnings.append(f"The saved label of {stored_task} has another shape than the image; no overlap is given.")
             continue
-        stored = STORED_SCHEMAS[stored_task]
-        drawn = [s for s in stored if s.name in task.schema and (array == s.id).any()]
+        drawn = [s for s in common if (array == s.id).any()]
         translated = np.zeros(array.shape, label.dtype)
         for structure in drawn:
             translated[array == structure.id] = task.schema.ids[structure.name]

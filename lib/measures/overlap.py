@@ -22,10 +22,10 @@ def dice(a: npt.NDArray, b: npt.NDArray, ids: dict[str, int]) -> dict[str, float
     """
     if a.shape != b.shape:
         raise ValueError(f"labels of shape {a.shape} and {b.shape} cannot be compared")
+    labelled = (a > 0) | (b > 0)  # what is background in both counts for no class, and is most of a volume
+    a, b = a[labelled], b[labelled]
     size = max([*ids.values(), a.max(initial=0), b.max(initial=0)]) + 1
-    joint = np.bincount(a.ravel().astype(np.int64) * int(size) + b.ravel(), minlength=int(size) ** 2).reshape(
-        size, size
-    )
+    joint = np.bincount(a.astype(np.int64) * int(size) + b, minlength=int(size) ** 2).reshape(size, size)
     in_a, in_b, both = joint.sum(axis=1), joint.sum(axis=0), joint.diagonal()
     result: dict[str, float | None] = {}
     for name, i in ids.items():

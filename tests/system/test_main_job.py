@@ -256,6 +256,12 @@ class TestBadRequests:
         for what in ("train", "scoring"):
             self.refused(requests.post(f"{server.url}/{what}/nothing?run_sync=true", json={}, timeout=20))
 
+    def test_what_a_model_answered_is_never_a_final_label(self, server):
+        before = server.client().info()["datastore"]
+        data = {"params": json.dumps({"save_label": True, "label_tag": "final"})}
+        self.refused(requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20))
+        assert server.client().info()["datastore"] == before
+
     def test_a_path_in_params_is_never_read(self, server, real_ct_path):
         data = {"params": json.dumps({"image": str(real_ct_path)})}
         self.refused(requests.post(f"{server.url}/infer/l3_muscle?image=case_a", data=data, timeout=20))
