@@ -84,7 +84,7 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.8 * columns, 4.5 * rows), facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"hspace": 0.12, "wspace": 0.05})
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
     for axis in axes.flat:
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -99,7 +99,12 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
             present = [s for s in panel.schema if (panel.label == s.id).any()]
             patches = [Patch(color=_rgb(s), label=s.name.replace("_", " ")) for s in present]
             axis.legend(
-                handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=7, frameon=False
+                handles=patches,
+                loc="upper center",
+                bbox_to_anchor=(0.5, 0),
+                ncols=3 if len(patches) <= 3 else 2,
+                fontsize=7,
+                frameon=False,
             )
     if footer:
         figure.text(0.5, 0.03, footer, ha="center", fontsize=8)
