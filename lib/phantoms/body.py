@@ -1,0 +1,64 @@
+"""The whole body: all its parts, in the order in which a slice of it is painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from lib.phantoms.canvas import Canvas, Grid, Points
+from lib.phantoms.frame import Frame
+from lib.phantoms.parts.cover import Cover
+
+
+class Part(Protocol):
+    """A part of the body."""
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draw what the slice at ``canvas.z`` shows of the part, over what is there."""
+
+
+# Later parts lie over earlier ones. Soft parts say what they may cover (`over=`); bones and what illness adds come last.
+PARTS: tuple[Callable[[Frame], Part], ...] = (Cover,)
+
+
+class Body:
+    """A person's body, ready to be cut into slices."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self._parts = [part(frame) for part in PARTS]
+        self._warp = _smooth_warp(frame)
+
+    def slice(self, grid: Grid, z: float) -> Canvas:
+        """The tissues in the slice at a height.
+
+        Args:
+            grid: the voxel centres, reference mm.
+            z: reference mm.
+        """
+        canvas = Canvas(grid, z, self._warp)
+        for part in self._parts:
+            part.paint(canvas)
+        return canvas
+
+
+def _smooth_warp(frame: Frame, waves: int = 4, amplitude: float = 1.6) -> Callable[[Points, float], Points]:
+    """A smooth displacement within the slice, some mm at most, without folds: wavelengths of 90 mm and more."""
+    rng = frame.rng("warp")
+    lengths = rng.uniform(90, 220, waves)
+    directions = rng.uniform(0, 2 * np.pi, waves)
+    wave = 2 * np.pi / lengths
+    kx, ky = wave * np.cos(directions), wave * np.sin(directions)
+    kz = 2 * np.pi / rng.uniform(120, 400, waves)
+    phase = rng.uniform(0, 2 * np.pi, (2, waves))
+    size = amplitude * rng.uniform(0.5, 1.0, (2, waves)) * lengths / 220
+
+    def warp(points: Points, z: float) -> Points:
+        angle = points[:, :1] * kx + points[:, 1:] * ky + kz * z
+        shift = np.stack([(size[axis] * np.sin(angle + phase[axis])).sum(axis=1) for axis in (0, 1)], axis=1)
+        moved: Points = points + shift
+        return moved
+
+    return warp

@@ -1,0 +1,209 @@
+"""A digital phantom: a CT of a person who does not exist, with exact labels for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from nibabel import orientations
+
+from lib.images.ct import CTImage
+from lib.images.facts import PatientFacts
+from lib.phantoms.appearance import Appearance
+from lib.phantoms.body import Body
+from lib.phantoms.calibration import calibrate
+from lib.phantoms.canvas import Grid
+from lib.phantoms.frame import Frame, make_frame
+from lib.phantoms.person import CONDITIONS, Person, draw_person
+from lib.phantoms.scanner import Scanner, acquire, draw_scanner
+from lib.phantoms.tissues import TISSUES, ids, label_table
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the body that is scanned: from one landmark to another, with the tasks whose labels it holds."""
+
+    top: tuple[str, float]
+    bottom: tuple[str, float]
+    tasks: tuple[str, ...]
+
+
+_LUMBAR_TASKS = ("l3_slice", "l3_muscle", "l3_tissue", "body_composition")
+REGIONS: dict[str, Region] = {
+    "abdomen": Region(("T10", 4), ("acetabulum_top", 0), _LUMBAR_TASKS),
+    "torso": Region(("chin", -15), ("mid_thigh", 0), (*_LUMBAR_TASKS, "thigh_muscles")),
+    "thigh": Region(("iliac_crest", -20), ("knee", -30), ("body_composition", "thigh_muscles")),
+    "whole_body": Region(("vertex", 10), ("sole", -5), (*_LUMBAR_TASKS, "thigh_muscles")),
+}
+_LEVELS = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "L6", "S1")
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a vertebral body lies: the middle of its endplates, (x, y, z) in RAS+ world mm."""
+
+    superior_mm: tuple[float, float, float]
+    inferior_mm: tuple[float, float, float]
+
+
+class Phantom:
+    """A phantom; the same arguments give the same voxels on every machine.
+
+    Attributes:
+        seed: of everything that is left to chance.
+        region: "abdomen", "torso", "thigh" or "whole_body".
+        person: who is scanned.
+        scanner: how.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        region: str = "abdomen",
+        *,
+        person: Person | None = None,
+        conditions: Mapping[str, float] | None = None,
+        scanner: Scanner | None = None,
+        shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        """Decide on person, scanner and geometry; voxels are made when they are first asked for.
+
+        Args:
+            seed: 0 and up.
+            region: what is scanned, a key of REGIONS.
+            person: who is scanned; by chance if left out.
+            conditions: replaces the conditions of the person, name to strength in 0 to 1.
+            scanner: how it is scanned; by chance if left out.
+            shape: number of voxels (x, y, z); the region is divided by it. Left out: the scanner's.
+
+        Raises:
+            ValueError: an argument that makes no phantom, with the reason.
+        """
+        if region not in REGIONS:
+            raise ValueError(f"There is no region {region!r}; there are {', '.join(REGIONS)}.")
+        if seed < 0:
+            raise ValueError(f"A seed is 0 or more, got {seed}.")
+        self.seed, self.region = seed, region
+        self.person = person or draw_person(np.random.Generator(np.random.PCG64([seed, 1])))
+        if conditions is not None:
+            self.person = replace(self.person, conditions=dict(conditions))
+        for name, strength in self.person.conditions.items():
+            if name not in CONDITIONS:
+                raise ValueError(f"There is no condition {name!r}; there are {', '.join(CONDITIONS)}.")
+            if not 0 <= strength <= 1:
+                raise ValueError(f"The strength of {name} is 0 to 1, got {strength:g}.")
+        self.scanner = scanner or draw_scanner(np.random.Generator(np.random.PCG64([seed, 2])))
+        if shape is not None and (len(shape) != 3 or not all(8 <= n <= 2048 for n in shape)):
+            raise ValueError(f"A shape is three numbers from 8 to 2048, got {shape}.")
+        self._shape_wanted = shape
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Landmarks of the body, reference mm, calibrated so that the areas are the person's."""
+        return calibrate(make_frame(self.person, self.seed), self.region)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose labels the region holds."""
+        return REGIONS[self.region].tasks
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (x, y, z) in RAS order."""
+        if self._shape_wanted is not None:
+            return self._shape_wanted
+        count = int(np.ceil(self._range_mm / self.scanner.slice_mm))
+        return self.scanner.matrix, self.scanner.matrix, max(count, 1)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """Bottom and top of the region, reference mm."""
+        region = REGIONS[self.region]
+        top, bottom = (
+            (self.frame.vertebrae[name].superior_z if name in self.frame.vertebrae else self.frame.heights[name]) + more
+            for name, more in (region.top, region.bottom)
+        )
+        return bottom, top
+
+    @property
+    def _range_mm(self) -> float:
+        bottom, top = self._ends
+        return (top - bottom) * self.frame.height_scale
+
+    @cached_property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in world mm along x, y, z."""
+        field = self.scanner.field_mm or 450.0
+        dz = self._range_mm / self.shape[2] if self._shape_wanted else self.scanner.slice_mm
+        return field / self.shape[0], field / self.shape[1], dz
+
+    @cached_property
+    def _grid(self) -> Grid:
+        scale = self.frame.width_scale
+        (dx, dy, _), (nx, ny, _) = self.spacing, self.shape
+        return Grid(-(nx - 1) / 2 * dx / scale, dx / scale, nx, -(ny - 1) / 2 * dy / scale, dy / scale, ny)
+
+    @cached_property
+    def _heights(self) -> npt.NDArray[np.float64]:
+        """z of the slices, reference mm, from foot to head."""
+        dz = self.spacing[2] / self.frame.height_scale
+        return self._ends[0] + dz * (0.5 + np.arange(self.shape[2]))
+
+    @cached_property
+    def _voxels(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
+        """Tissue ids and HU, (x, y, z) in RAS order."""
+        body, appearance = Body(self.frame), Appearance(self.frame)
+        tissue = np.empty(self.shape[::-1][:1] + self.shape[:2], np.uint8)
+        ideal = np.empty(tissue.shape, np.float32)
+        for k, z in enumerate(self._heights):
+            tissue[k] = body.slice(self._grid, float(z)).tissue
+            ideal[k] = appearance.hu(tissue[k], self._grid, float(z))
+        rng = np.random.Generator(np.random.PCG64([self.seed, 3]))
+        hu = acquire(ideal.transpose(1, 2, 0), scanner=self.scanner, spacing=self.spacing, rng=rng)
+        return tissue.transpose(1, 2, 0), hu
+
+    def _affine(self) -> npt.NDArray[np.float64]:
+        """RAS voxel indices to RAS+ world mm."""
+        affine = np.diag([*self.spacing, 1.0])
+        scale = self.frame.width_scale
+        affine[:3, 3] = self._grid.x0 * scale, self._grid.y0 * scale, self._heights[0] * self.frame.height_scale
+        return affine
+
+    @cached_property
+    def image(self) -> CTImage:
+        """The CT, in the scanner's orientation."""
+        person = self.person
+        facts = PatientFacts(
+            sex=person.sex, age_years=person.age_years, height_m=person.height_m, weight_kg=person.weight_kg,
+            contrast=person.strength("contrast") > 0,
+        )  # fmt: skip
+        turn = self._turn
+        affine = self._affine() @ orientations.inv_ornt_aff(turn, self.shape)
+        return CTImage(hu=orientations.apply_orientation(self._voxels[1], turn), affine=affine, facts=facts)
+
+    @property
+    def _turn(self) -> npt.NDArray:
+        return orientations.ornt_transform(  # type: ignore[no-any-return]
+            orientations.axcodes2ornt("RAS"), orientations.axcodes2ornt(self.scanner.orientation)
+        )
+
+    def label(self, task: str) -> npt.NDArray[np.uint8]:
+        """The exact label of a task, in the voxel order of :attr:`image`.
+
+        Raises:
+            ValueError: the region does not hold it.
+        """
+        if task not in self.tasks:
+            raise ValueError(f"A phantom of the {self.region} holds {', '.join(self.tasks)}, not {task!r}.")
+        label = label_table(task)[self._voxels[0]]
+        return orientations.apply_orientation(label, self._turn)  # type: ignore[no-any-return]
+
+    def structure(self, *names: str) -> npt.NDArray[np.bool_]:
+        """Where tissues of the tissue table are, in the voxel order of :attr:`image`."""
+        wrong = [name for name in names if name not in TISSUES]
+        if wrong:
+            raise ValueError(f"There is no tissue {wrong[0]!r}.")
+        return orientations.apply_orientation(ids(tuple(names))[self._voxels[0]], self._turn)  # type: ignore[no-any-return]
