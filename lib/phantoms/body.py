@@ -9,7 +9,25 @@ import numpy as np
 
 from lib.phantoms.canvas import Canvas, Grid, Points
 from lib.phantoms.frame import Frame
+from lib.phantoms.parts.arms import Arms
+from lib.phantoms.parts.back import Back
+from lib.phantoms.parts.bowel import Bowel
+from lib.phantoms.parts.chest import Chest
+from lib.phantoms.parts.chest_wall import ChestWall
 from lib.phantoms.parts.cover import Cover
+from lib.phantoms.parts.femur import Femur
+from lib.phantoms.parts.head import Head
+from lib.phantoms.parts.hip_muscles import HipMuscles
+from lib.phantoms.parts.illness import Illness
+from lib.phantoms.parts.lower_legs import LowerLegs
+from lib.phantoms.parts.organs import Organs
+from lib.phantoms.parts.pelvis import Pelvis
+from lib.phantoms.parts.psoas import Psoas
+from lib.phantoms.parts.ribs import Ribs
+from lib.phantoms.parts.spine import Spine
+from lib.phantoms.parts.thigh_muscles import ThighMuscles
+from lib.phantoms.parts.vessels import Vessels
+from lib.phantoms.parts.wall import Wall
 
 
 class Part(Protocol):
@@ -19,8 +37,11 @@ class Part(Protocol):
         """Draw what the slice at ``canvas.z`` shows of the part, over what is there."""
 
 
-# Later parts lie over earlier ones. Soft parts say what they may cover (`over=`); bones and what illness adds come last.
-PARTS: tuple[Callable[[Frame], Part], ...] = (Cover,)
+# Later parts lie over earlier ones; soft parts say what they may cover (`over=`), bones come last.
+PARTS: tuple[Callable[[Frame], Part], ...] = (
+    Cover, Wall, Back, Psoas, ChestWall, Chest, Organs, Vessels, Bowel, Illness, HipMuscles, ThighMuscles, LowerLegs,
+    Head, Arms, Pelvis, Femur, Ribs, Spine,
+)  # fmt: skip
 
 
 class Body:

@@ -121,7 +121,7 @@ class Canvas:
         return Mask(i0, j0, np.zeros((i1 - i0 + 1, j1 - j0 + 1), bool))
 
     def positions(self, mask: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """x as (w, 1) and y as (1, h), reference mm, of the voxel centres in a mask's window."""
+        """Coordinates x as (w, 1) and y as (1, h), reference mm, of the voxel centres in a mask's window."""
         grid = self.grid
         x = grid.x0 + grid.dx * np.arange(mask.i0, mask.i0 + mask.inside.shape[0], dtype=np.float64)
         y = grid.y0 + grid.dy * np.arange(mask.j0, mask.j0 + mask.inside.shape[1], dtype=np.float64)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from lib.phantoms.canvas import Points
 from lib.phantoms.person import Person
 from lib.phantoms.shapes import Curve
 
@@ -118,6 +117,7 @@ class Frame:
         sizes: factors of the calibration.
         heights: z of named landmarks.
         pelvis_shift: by how many mm pelvis and legs lie higher than with five lumbar vertebrae (negative: lower).
+        arms_beside: whether the arms lie beside the body; if not they are raised and out of view.
     """
 
     person: Person
@@ -126,6 +126,7 @@ class Frame:
     sizes: Sizes = field(default_factory=Sizes)
     heights: dict[str, float] = field(default_factory=dict)
     pelvis_shift: float = 0.0
+    arms_beside: bool = False
 
     def rng(self, name: str) -> np.random.Generator:
         """A stream of random numbers of its own for a part: what one part draws never changes another."""
@@ -147,7 +148,7 @@ class Frame:
         return float((self.person.height_m / 1.75) ** 0.7 * (0.96 if self.female else 1.0))
 
     def column(self, z: float) -> tuple[float, float]:
-        """x and y of the middle of the vertebral column at a height."""
+        """The x and y of the middle of the vertebral column at a height."""
         x, y = self._column(z)
         return float(x), float(y)
 
@@ -173,7 +174,7 @@ _LANDMARKS: dict[str, float] = {
 }  # fmt: skip
 
 
-def make_frame(person: Person, seed: int) -> Frame:
+def make_frame(person: Person, seed: int, *, arms_beside: bool = False) -> Frame:
     """Lay out the landmarks of a person: the same seed gives the same frame."""
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(b"frame")]))
     levels = person.variant.levels
@@ -187,7 +188,9 @@ def make_frame(person: Person, seed: int) -> Frame:
 
     centres: dict[str, float] = {}
     z = 0.0
-    for level, above in zip(reversed(levels[: levels.index("L3") + 1]), reversed(levels[: levels.index("L3")]), strict=False):
+    for level, above in zip(
+        reversed(levels[: levels.index("L3") + 1]), reversed(levels[: levels.index("L3")]), strict=False
+    ):
         centres[level] = z + heights[level][0] / 2
         z += heights[level][0] + heights[above][1]
     centres["C1"] = z + heights["C1"][0] / 2
@@ -212,11 +215,9 @@ def make_frame(person: Person, seed: int) -> Frame:
         vertebrae[level] = Vertebra(
             level, x, y, centre, height, disc, a, b, tilt=float(np.arctan(slope)), roll=roll, turn=turn
         )
-    landmarks = {
-        name: z + (shift if z < 0 and name != "navel" else 0.0) for name, z in _LANDMARKS.items()
-    }
+    landmarks = {name: z + (shift if z < 0 and name != "navel" else 0.0) for name, z in _LANDMARKS.items()}
     landmarks["iliac_crest"] += float(rng.uniform(-9, 9))
-    return Frame(person, seed, vertebrae, heights=landmarks, pelvis_shift=shift)
+    return Frame(person, seed, vertebrae, heights=landmarks, pelvis_shift=shift, arms_beside=arms_beside)
 
 
 def _scoliosis(z: float, strength: float, *, rng_side: int) -> tuple[float, float, float]:
@@ -228,7 +229,11 @@ def _scoliosis(z: float, strength: float, *, rng_side: int) -> tuple[float, floa
     wave = 2 * np.pi / 300.0
     window = float(np.exp(-(((z - 30.0) / 140.0) ** 2)))
     x = 18.0 * strength * side * window * float(np.cos(wave * (z - 40.0)))
-    slope = -18.0 * strength * side * window * (
-        wave * float(np.sin(wave * (z - 40.0))) + 2 * (z - 30.0) / 140.0**2 * float(np.cos(wave * (z - 40.0)))
+    slope = (
+        -18.0
+        * strength
+        * side
+        * window
+        * (wave * float(np.sin(wave * (z - 40.0))) + 2 * (z - 30.0) / 140.0**2 * float(np.cos(wave * (z - 40.0))))
     )
     return float(np.arctan(slope)), x, 0.012 * x

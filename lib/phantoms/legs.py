@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lib.phantoms.canvas import Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.shapes import Curve, ellipse
@@ -53,6 +51,6 @@ class Leg:
         return ellipse(self.sign * x, y, a * grown + cover, b * grown + cover, power=2.1, n=64)
 
     def shaft(self, z: float) -> tuple[float, float]:
-        """x and y of the axis of the femur's shaft."""
+        """The x and y of the axis of the femur's shaft."""
         x, y = self._shaft(z)
         return self.sign * float(x), float(y)

@@ -103,7 +103,8 @@ class Phantom:
     @cached_property
     def frame(self) -> Frame:
         """Landmarks of the body, reference mm, calibrated so that the areas are the person's."""
-        return calibrate(make_frame(self.person, self.seed), self.region)
+        arms = self.region == "whole_body" or self.person.strength("arms_beside") > 0
+        return calibrate(make_frame(self.person, self.seed, arms_beside=arms), self.region)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -148,7 +149,7 @@ class Phantom:
 
     @cached_property
     def _heights(self) -> npt.NDArray[np.float64]:
-        """z of the slices, reference mm, from foot to head."""
+        """The z of the slices, reference mm, from foot to head."""
         dz = self.spacing[2] / self.frame.height_scale
         return self._ends[0] + dz * (0.5 + np.arange(self.shape[2]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,13 @@ from lib.phantoms.canvas import Points
 class Curve:
     """A value, or several, along z through known stations: monotone between them, constant beyond the ends."""
 
-    def __init__(self, stations: Mapping[float, float | Sequence[float]]) -> None:
+    def __init__(self, stations: Mapping[Any, float | Sequence[float]]) -> None:
         heights = sorted(stations)
         self._low, self._high = heights[0], heights[-1]
         self._curve = PchipInterpolator(heights, np.array([stations[z] for z in heights], dtype=np.float64))
 
     def __call__(self, z: float) -> npt.NDArray[np.float64]:
+        """The value at a height."""
         return self._curve(min(max(z, self._low), self._high))  # type: ignore[no-any-return]
 
 

@@ -44,7 +44,7 @@ class Trunk:
         self._layers = lru_cache(maxsize=4)(self._compute)
 
     def centre(self, z: float) -> tuple[float, float]:
-        """x and y of the point from which the outlines are seen under the ANGLES."""
+        """The x and y of the point from which the outlines are seen under the ANGLES."""
         return 0.0, float(self._outer(z)[1:3].mean())
 
     def outer(self, z: float) -> Points:

@@ -1,0 +1,16 @@
+"""Shoulder girdle and arms: muscles and bones."""
+
+from __future__ import annotations
+
+from lib.phantoms.canvas import Canvas
+from lib.phantoms.frame import Frame
+
+
+class Arms:
+    """Shoulder girdle and arms: muscles and bones."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draw what the slice shows of them."""

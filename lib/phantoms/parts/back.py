@@ -1,0 +1,16 @@
+"""The muscles along the spine: erector spinae, multifidus, quadratus lumborum."""
+
+from __future__ import annotations
+
+from lib.phantoms.canvas import Canvas
+from lib.phantoms.frame import Frame
+
+
+class Back:
+    """The muscles along the spine: erector spinae, multifidus, quadratus lumborum."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draw what the slice shows of them."""

@@ -1,0 +1,16 @@
+"""The muscles on the rib cage and the shoulder girdle."""
+
+from __future__ import annotations
+
+from lib.phantoms.canvas import Canvas
+from lib.phantoms.frame import Frame
+
+
+class ChestWall:
+    """The muscles on the rib cage and the shoulder girdle."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draw what the slice shows of them."""
