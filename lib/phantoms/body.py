@@ -45,12 +45,16 @@ PARTS: tuple[Callable[[Frame], Part], ...] = (
 
 
 class Body:
-    """A person's body, ready to be cut into slices."""
+    """A person's body, ready to be cut into slices.
+
+    Attributes:
+        warped: where the body's own smooth deformation moves points (n, 2) of a slice at height z, reference mm.
+    """
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self._parts = [part(frame) for part in PARTS]
-        self._warp = _smooth_warp(frame)
+        self.warped = _smooth_warp(frame)
 
     def slice(self, grid: Grid, z: float) -> Canvas:
         """The tissues in the slice at a height.
@@ -59,7 +63,7 @@ class Body:
             grid: the voxel centres, reference mm.
             z: reference mm.
         """
-        canvas = Canvas(grid, z, self._warp)
+        canvas = Canvas(grid, z, self.warped)
         for part in self._parts:
             part.paint(canvas)
         return canvas

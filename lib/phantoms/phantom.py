@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel import orientations
 
+from lib.anatomy.schemas import L3_SLICE
 from lib.images.ct import CTImage
 from lib.images.facts import PatientFacts
 from lib.phantoms.appearance import Appearance
@@ -38,7 +39,8 @@ REGIONS: dict[str, Region] = {
     "thigh": Region(("iliac_crest", -20), ("knee", -30), ("body_composition", "thigh_muscles")),
     "whole_body": Region(("vertex", 10), ("sole", -5), (*_LUMBAR_TASKS, "thigh_muscles")),
 }
-_LEVELS = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "L6", "S1")
+_LUMBAR_ONLY = ("l3_muscle", "l3_tissue")
+"""Tasks whose structures are only defined beside the lumbar vertebrae."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ class Phantom:
     Attributes:
         seed: of everything that is left to chance.
         region: "abdomen", "torso", "thigh" or "whole_body".
-        person: who is scanned.
-        scanner: how.
+        scanner: how it is scanned.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Phantom:
         """Decide on person, scanner and geometry; voxels are made when they are first asked for.
 
         Args:
-            seed: 0 and up.
+            seed: 0 and up; everything that is left to chance follows from it.
             region: what is scanned, a key of REGIONS.
             person: who is scanned; by chance if left out.
             conditions: replaces the conditions of the person, name to strength in 0 to 1.
@@ -87,10 +88,11 @@ class Phantom:
         if seed < 0:
             raise ValueError(f"A seed is 0 or more, got {seed}.")
         self.seed, self.region = seed, region
-        self.person = person or draw_person(np.random.Generator(np.random.PCG64([seed, 1])))
+        self._given = person is not None
+        self._wanted = person or draw_person(np.random.Generator(np.random.PCG64([seed, 1])))
         if conditions is not None:
-            self.person = replace(self.person, conditions=dict(conditions))
-        for name, strength in self.person.conditions.items():
+            self._wanted = replace(self._wanted, conditions=dict(conditions))
+        for name, strength in self._wanted.conditions.items():
             if name not in CONDITIONS:
                 raise ValueError(f"There is no condition {name!r}; there are {', '.join(CONDITIONS)}.")
             if not 0 <= strength <= 1:
@@ -103,8 +105,28 @@ class Phantom:
     @cached_property
     def frame(self) -> Frame:
         """Landmarks of the body, reference mm, calibrated so that the areas are the person's."""
-        arms = self.region == "whole_body" or self.person.strength("arms_beside") > 0
-        return calibrate(make_frame(self.person, self.seed, arms_beside=arms), self.region)
+        return self._calibrated[0]
+
+    @cached_property
+    def person(self) -> Person:
+        """Who is scanned, with areas as they are drawn.
+
+        Raises:
+            ValueError: the areas of the person that was asked for cannot be drawn, with the nearest that can.
+        """
+        missed = self._calibrated[1]
+        if missed and self._given:
+            reasons = ", ".join(
+                f"{name} {getattr(self._wanted, name):g} (nearest {value:.1f})" for name, value in missed.items()
+            )
+            raise ValueError(f"This body cannot be drawn: {reasons}.")
+        return replace(self._wanted, **missed)
+
+    @cached_property
+    def _calibrated(self) -> tuple[Frame, dict[str, float]]:
+        arms = self.region == "whole_body" or self._wanted.strength("arms_beside") > 0
+        frame = make_frame(self._wanted, self.seed, arms_beside=arms)
+        return calibrate(frame, thighs="thigh_muscles" in self.tasks)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -154,9 +176,13 @@ class Phantom:
         return self._ends[0] + dz * (0.5 + np.arange(self.shape[2]))
 
     @cached_property
+    def _body(self) -> Body:
+        return Body(self.frame)
+
+    @cached_property
     def _voxels(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
         """Tissue ids and HU, (x, y, z) in RAS order."""
-        body, appearance = Body(self.frame), Appearance(self.frame)
+        body, appearance = self._body, Appearance(self.frame)
         tissue = np.empty(self.shape[::-1][:1] + self.shape[:2], np.uint8)
         ideal = np.empty(tissue.shape, np.float32)
         for k, z in enumerate(self._heights):
@@ -166,12 +192,63 @@ class Phantom:
         hu = acquire(ideal.transpose(1, 2, 0), scanner=self.scanner, spacing=self.spacing, rng=rng)
         return tissue.transpose(1, 2, 0), hu
 
+    @cached_property
+    def _pose(self) -> npt.NDArray[np.float64]:
+        """How the patient lies in the scanner: the body's own mm to RAS+ world mm, turned around the body's origin."""
+        pose = np.eye(4)
+        for axis, degrees in enumerate(self.scanner.oblique_deg):
+            c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            turn = np.eye(4)
+            turn[[i, i, j, j], [i, j, i, j]] = c, -s, s, c
+            pose = turn @ pose
+        return pose
+
+    def _world(self, x: float, y: float, z: float) -> tuple[float, float, float]:
+        """A point in reference mm as RAS+ world mm, moved as the body's own deformation moves it."""
+        moved = self._body.warped(np.array([[x, y]]), z)[0]
+        scale = self.frame.width_scale
+        point = self._pose @ [moved[0] * scale, moved[1] * scale, z * self.frame.height_scale, 1.0]
+        return float(point[0]), float(point[1]), float(point[2])
+
+    @cached_property
+    def levels(self) -> dict[str, Level]:
+        """The vertebrae T10 to S1 that the person has, those out of the image too, from the head down."""
+        found = {}
+        for name, vertebra in self.frame.vertebrae.items():
+            if f"vertebra_{name}" in L3_SLICE:
+                lean, roll = float(np.sin(vertebra.tilt)), float(np.sin(vertebra.roll))
+                half = vertebra.height / 2
+                ends = [
+                    self._world(vertebra.x + side * half * roll, vertebra.y + side * half * lean, z)
+                    for side, z in ((1, vertebra.superior_z), (-1, vertebra.inferior_z))
+                ]
+                found[name] = Level(ends[0], ends[1])
+        return found
+
+    @property
+    def l3_endplate_mm(self) -> tuple[float, float, float]:
+        """The middle of the inferior endplate of L3, RAS+ world mm."""
+        return self.levels["L3"].inferior_mm
+
+    @property
+    def l3_slice(self) -> int:
+        """The slice through the inferior endplate of L3, counted along the image's own foot-to-head axis.
+
+        Raises:
+            ValueError: L3 is not in the region.
+        """
+        if "l3_slice" not in self.tasks:
+            raise ValueError(f"A phantom of the {self.region} does not hold L3.")
+        nearest = int(np.abs(self._heights - self.frame.vertebrae["L3"].inferior_z).argmin())
+        return self.image.slice_from_canonical(nearest)
+
     def _affine(self) -> npt.NDArray[np.float64]:
         """RAS voxel indices to RAS+ world mm."""
         affine = np.diag([*self.spacing, 1.0])
         scale = self.frame.width_scale
         affine[:3, 3] = self._grid.x0 * scale, self._grid.y0 * scale, self._heights[0] * self.frame.height_scale
-        return affine
+        return self._pose @ affine
 
     @cached_property
     def image(self) -> CTImage:
@@ -200,6 +277,9 @@ class Phantom:
         if task not in self.tasks:
             raise ValueError(f"A phantom of the {self.region} holds {', '.join(self.tasks)}, not {task!r}.")
         label = label_table(task)[self._voxels[0]]
+        if task in _LUMBAR_ONLY:
+            lumbar = [v for name, v in self.frame.vertebrae.items() if name.startswith("L")]
+            label[:, :, (self._heights > lumbar[0].superior_z) | (self._heights < lumbar[-1].inferior_z)] = 0
         return orientations.apply_orientation(label, self._turn)  # type: ignore[no-any-return]
 
     def structure(self, *names: str) -> npt.NDArray[np.bool_]:
