@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +124,7 @@ class Phantom:
         return replace(self._wanted, **missed)
 
     @cached_property
-    def _calibrated(self) -> tuple[Frame, dict[str, float]]:
+    def _calibrated(self) -> tuple[Frame, dict[str, Any]]:
         arms = self.region == "whole_body" or self._wanted.strength("arms_beside") > 0
         frame = make_frame(self._wanted, self.seed, arms_beside=arms)
         return calibrate(frame, thighs="thigh_muscles" in self.tasks)
