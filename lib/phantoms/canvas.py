@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
@@ -71,24 +72,25 @@ class Canvas:
         """
         grid = self.grid
         moved = self.warped(points)
-        u = (moved[:, 0] - grid.x0) / grid.dx
-        v = (moved[:, 1] - grid.y0) / grid.dy
-        i0, i1 = max(int(np.ceil(u.min())), 0), min(int(np.floor(u.max())), grid.nx - 1)
-        j0, j1 = max(int(np.ceil(v.min())), 0), min(int(np.floor(v.max())), grid.ny - 1)
+        u, v = (moved[:, 0] - grid.x0) / grid.dx, (moved[:, 1] - grid.y0) / grid.dy
+        i0, i1 = max(ceil(u.min()), 0), min(floor(u.max()), grid.nx - 1)
+        j0, j1 = max(ceil(v.min()), 0), min(floor(v.max()), grid.ny - 1)
         if i1 < i0 or j1 < j0:
             return Mask(0, 0, np.zeros((0, 0), bool))
         width, height = i1 - i0 + 1, j1 - j0 + 1
-        u2, v2 = np.roll(u, -1), np.roll(v, -1)
+        u2, v2 = np.concatenate((u[1:], u[:1])), np.concatenate((v[1:], v[:1]))
         # every edge crosses the columns from `first` up to, but without, `last`
-        first = np.clip(np.ceil(np.minimum(u, u2)), i0, i1 + 1).astype(np.intp)
-        last = np.clip(np.ceil(np.maximum(u, u2)), i0, i1 + 1).astype(np.intp)
-        count = last - first
+        corner = np.minimum(np.maximum(np.ceil(u), i0), i1 + 1).astype(np.intp)
+        corner2 = np.concatenate((corner[1:], corner[:1]))
+        first = np.minimum(corner, corner2)
+        count = np.maximum(corner, corner2) - first
         edge = np.repeat(np.arange(len(u)), count)
-        column = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+        column = np.arange(len(edge)) + (first + count - np.cumsum(count))[edge]
         slope = (v2[edge] - v[edge]) / (u2[edge] - u[edge])
-        row = np.clip(np.ceil(v[edge] + (column - u[edge]) * slope), j0, j1 + 1).astype(np.intp)
-        toggles = np.bincount((column - i0) * (height + 1) + row - j0, minlength=width * (height + 1))
-        odd = (toggles & 1).astype(np.uint8).reshape(width, height + 1)[:, :height]
+        row = np.ceil(v[edge] + (column - u[edge]) * slope)
+        row = np.minimum(np.maximum(row, j0), j1 + 1).astype(np.intp)
+        toggles = np.bincount((column - i0) * (height + 1) + (row - j0), minlength=width * (height + 1))
+        odd = toggles.astype(np.uint8).reshape(width, height + 1)[:, :height] & 1
         return Mask(i0, j0, np.bitwise_xor.accumulate(odd, axis=1).view(bool))
 
     def discs(self, points: Points, radii: npt.NDArray[np.float64]) -> Mask:
