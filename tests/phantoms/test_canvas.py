@@ -53,7 +53,7 @@ class TestPolygon:
         assert canvas.polygon(corners).inside.sum() * 0.25 == pytest.approx(area(corners), rel=0.01)
 
     def test_the_warp_moves_it(self):
-        canvas = Canvas(GRID, 7.0, warp=lambda points, z: points + [z, 0.0])
+        canvas = Canvas(GRID, 7.0, warp=lambda points, z: points + np.array([z, 0.0]))
         still = Canvas(GRID, 7.0)
         corners = ellipse(0, 0, 10, 10)
         assert np.array_equal(
