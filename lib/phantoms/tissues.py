@@ -126,6 +126,10 @@ _row("ascites", 8, 10, "plain")
 _row("tumour", 38, 75, "plain", _ORGAN)
 _row("metal", 6000, None, "plain", _BONE)
 
+# Not of the body
+_row("table_shell", -600, None, "plain")
+_row("table_foam", -950, None, "plain")
+
 # Chest, neck and head
 _row("lung", -840, -820, "lung")
 _row("airway", -985, None, "plain")
@@ -136,6 +140,9 @@ _row("parotid", 15, 40, "plain")
 _row("brain", 35, 42, "plain", "central_nervous_system")
 _row("eye", 12, None, "plain", "central_nervous_system")
 _row("spinal_canal", 28, 32, "plain", "central_nervous_system")
+_row("myocardium", 48, 95, "plain", _ORGAN)
+_row("airway_wall", 30, 45, "plain", _ORGAN)
+_row("cerebrospinal_fluid", 8, None, "plain", "central_nervous_system")
 
 # Bones: a shell of cortex around marrow; cartilage and discs go with the bones they join
 _row("disc", 85, 90, "plain", _BONE)

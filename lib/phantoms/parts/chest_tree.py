@@ -1,0 +1,107 @@
+"""The vessels within the lungs: a branching tree, and a quick way to draw many small discs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.phantoms.canvas import Canvas, Points
+from lib.phantoms.tissues import TISSUES, ids
+
+_STEP_MM = 1.5
+_STEMS = 13
+"""Segmental vessels that leave each hilum."""
+_STEM_RADIUS_MM = 3.2
+_THINNEST_MM = 0.7
+_GENERATIONS = 4
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Samples along all branches, sorted by height: (n, 3) x, y, z and (n,) radii, reference mm."""
+
+    points: npt.NDArray[np.float64]
+    radii: npt.NDArray[np.float64]
+
+    def cut(self, z: float) -> tuple[Points, npt.NDArray[np.float64]]:
+        """Centres and radii of the discs that a slice shows."""
+        first, last = np.searchsorted(self.points[:, 2], [z - _STEM_RADIUS_MM * 1.5, z + _STEM_RADIUS_MM * 1.5])
+        near, radii = self.points[first:last], self.radii[first:last]
+        squared = radii**2 - (near[:, 2] - z) ** 2
+        cut = squared > 0
+        return near[cut, :2], np.sqrt(squared[cut])
+
+
+def lung_tree(rng: np.random.Generator, centre: npt.NDArray[np.float64]) -> Tree:
+    """Vessels of both lungs, spreading from the hila; the drawing leaves out what is not in the lung.
+
+    Args:
+        rng: what the branches are drawn by.
+        centre: x, y, z of the middle between the hila, reference mm.
+    """
+    points: list[npt.NDArray[np.float64]] = []
+    radii: list[npt.NDArray[np.float64]] = []
+    for sign in (1.0, -1.0):
+        hilum = centre + [sign * 44.0, 2.0, -4.0]
+        # spread evenly over the directions away from the midline by the golden angle
+        share = (np.arange(_STEMS) + 0.5) / _STEMS
+        polar, turn = np.arccos(1 - 2 * share), np.pi * (1 + 5**0.5) * np.arange(_STEMS)
+        for angle, about in zip(polar, turn, strict=True):
+            direction = np.array([np.sin(angle) * np.cos(about), np.sin(angle) * np.sin(about), np.cos(angle)])
+            direction[0] = sign * (0.25 + abs(direction[0]))
+            _grow(hilum, direction, _STEM_RADIUS_MM * rng.uniform(0.8, 1.15), 34.0, _GENERATIONS, rng, points, radii)
+    all_points, all_radii = np.concatenate(points), np.concatenate(radii)
+    order = np.argsort(all_points[:, 2], kind="stable")
+    return Tree(all_points[order], all_radii[order])
+
+
+def _grow(
+    start: npt.NDArray[np.float64], direction: npt.NDArray[np.float64], radius: float, length: float, generations: int,
+    rng: np.random.Generator, points: list[npt.NDArray[np.float64]], radii: list[npt.NDArray[np.float64]],
+) -> None:  # fmt: skip
+    """Add a branch, slightly curved, and its two or three daughters."""
+    direction = direction / np.sqrt((direction**2).sum())
+    bend = rng.normal(0, 0.25, 3)
+    length = length * rng.uniform(0.75, 1.25)
+    t = np.arange(0, length, _STEP_MM)[:, None]
+    points.append(start + t * direction + t**2 / length * bend)
+    radii.append(np.linspace(radius, radius * 0.8, len(t)))
+    if generations == 0:
+        return
+    daughters = 3 if rng.random() < 0.4 else 2
+    end = points[-1][-1]
+    for _ in range(daughters):
+        turned = direction + bend + rng.normal(0, 0.55, 3)
+        thinner = max(radius * rng.uniform(0.58, 0.78), _THINNEST_MM)
+        _grow(end, turned, thinner, length * 0.8, generations - 1, rng, points, radii)
+
+
+def stamp(
+    canvas: Canvas, points: Points, radii: npt.NDArray[np.float64], tissue: str, *, over: tuple[str, ...] | str
+) -> None:
+    """Draw many small discs at once.
+
+    Args:
+        canvas: the slice.
+        points: (n, 2) centres in reference mm.
+        radii: (n,) in reference mm.
+        tissue: what they become.
+        over: only voxels of these tissues change.
+    """
+    if not len(points):
+        return
+    grid, moved = canvas.grid, canvas.warped(points)
+    reach_i, reach_j = (int(np.ceil(radii.max() / abs(step))) for step in (grid.dx, grid.dy))
+    i = (
+        np.rint((moved[:, 0] - grid.x0) / grid.dx).astype(np.intp)[:, None, None]
+        + np.arange(-reach_i, reach_i + 1)[:, None]
+    )
+    j = np.rint((moved[:, 1] - grid.y0) / grid.dy).astype(np.intp)[:, None, None] + np.arange(-reach_j, reach_j + 1)
+    x, y = grid.x0 + grid.dx * i - moved[:, 0, None, None], grid.y0 + grid.dy * j - moved[:, 1, None, None]
+    inside = x * x + y * y <= (radii * radii)[:, None, None]
+    inside &= (i >= 0) & (i < grid.nx) & (j >= 0) & (j < grid.ny)
+    i, j = np.broadcast_to(i, inside.shape)[inside], np.broadcast_to(j, inside.shape)[inside]
+    changed = ids(over)[canvas.tissue[i, j]]
+    canvas.tissue[i[changed], j[changed]] = TISSUES[tissue].id
