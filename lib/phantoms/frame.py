@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 from lib.phantoms.person import Person
@@ -51,7 +52,7 @@ class Vertebra:
         x: centre of the body.
         y: centre of the body.
         z: centre of the body.
-        height: of the body along its own axis, mm.
+        height: of the body along z, between the middles of its endplates, mm.
         disc: height of the disc below, mm.
         a: half-width of the body, mm.
         b: half-depth of the body, mm.
@@ -75,12 +76,26 @@ class Vertebra:
     @property
     def superior_z(self) -> float:
         """Height of the middle of the superior endplate."""
-        return self.z + self.height / 2 * float(np.cos(self.tilt))
+        return self.z + self.height / 2
 
     @property
     def inferior_z(self) -> float:
         """Height of the middle of the inferior endplate."""
-        return self.z - self.height / 2 * float(np.cos(self.tilt))
+        return self.z - self.height / 2
+
+    @property
+    def axes(self) -> npt.NDArray[np.float64]:
+        """Its own directions as rows, unit vectors in x, y, z: to its right, to its front, up along its axis."""
+        up = np.array([np.tan(self.roll), np.tan(self.tilt), 1.0])
+        up /= np.sqrt((up**2).sum())
+        front = np.array([-np.sin(self.turn), np.cos(self.turn), 0.0])
+        front -= (front * up).sum() * up
+        front /= np.sqrt((front**2).sum())
+        return np.stack([np.cross(front, up), front, up])
+
+    def at(self, right: float, front: float, up: float) -> npt.NDArray[np.float64]:
+        """The place (x, y, z) of a point given along its own directions from the middle of the body, mm."""
+        return np.array([self.x, self.y, self.z]) + (self.axes * np.array([[right], [front], [up]])).sum(axis=0)
 
 
 @dataclass
@@ -164,6 +179,10 @@ class Frame:
 
 _S1_Z = -101.0
 
+# The disc that a transitional vertebra changes (Castellvi 1984): place among the levels of the vertebra above the disc,
+# and its height: a rudimentary one below the last lumbar vertebra, or a well-formed one between S1 and S2.
+_TRANSITION_DISC: dict[str, tuple[int, float]] = {"sacralisation": (-2, 3.5), "lumbarisation": (-1, 8.0)}
+
 # z of landmarks in the reference body with five lumbar vertebrae.
 _LANDMARKS: dict[str, float] = {
     "vertex": 660, "orbit": 560, "chin": 440, "shoulder": 400, "sternal_notch": 375, "nipple": 275, "xiphoid": 185,
@@ -183,6 +202,10 @@ def make_frame(person: Person, seed: int, *, arms_beside: bool = False) -> Frame
         level: (height * stretch * rng.uniform(0.97, 1.03), disc * rng.uniform(0.85, 1.15))
         for level, (height, disc) in _HEIGHTS.items()
     }
+    if person.variant.transition in _TRANSITION_DISC:
+        above_or_below, disc = _TRANSITION_DISC[person.variant.transition]
+        level = levels[above_or_below]
+        heights[level] = (heights[level][0], disc * rng.uniform(0.85, 1.15))
     lordosis, kyphosis = rng.uniform(0.75, 1.2), rng.uniform(0.8, 1.2)
     lumbar = levels[levels.index("L3") + 1 :]
 
@@ -206,12 +229,13 @@ def make_frame(person: Person, seed: int, *, arms_beside: bool = False) -> Frame
     for level in levels:
         centre = centres[level]
         # below L3 the curve is stretched so that S1 keeps its place in it, and above so that T1 and the skull do
-        at = centre * _S1_Z / (_S1_Z + shift) if centre < 0 else centre
+        stretched = _S1_Z / (_S1_Z + shift) if centre < 0 else 1.0
+        at = centre * stretched
         bend = lordosis if centre < 0 else kyphosis
         height, disc = heights[level]
         a, b = _SIZES[level]
-        y, slope = float(reference(at)) * bend, float(reference(at, 1)) * bend
-        roll, x, turn = _scoliosis(centre, person.strength("scoliosis"), rng_side=seed % 2)
+        y, slope = float(reference(at)) * bend, float(reference(at, 1)) * bend * stretched
+        roll, x, turn = _scoliosis(centre, person.strength("scoliosis"), rng_side=seed % 2, sacrum=centres["S1"])
         vertebrae[level] = Vertebra(
             level, x, y, centre, height, disc, a, b, tilt=float(np.arctan(slope)), roll=roll, turn=turn
         )
@@ -220,20 +244,18 @@ def make_frame(person: Person, seed: int, *, arms_beside: bool = False) -> Frame
     return Frame(person, seed, vertebrae, heights=landmarks, pelvis_shift=shift, arms_beside=arms_beside)
 
 
-def _scoliosis(z: float, strength: float, *, rng_side: int) -> tuple[float, float, float]:
+def _scoliosis(z: float, strength: float, *, rng_side: int, sacrum: float) -> tuple[float, float, float]:
     """Roll, shift to the side and turn of a vertebra: a lumbar curve with a counter-curve in the chest.
 
-    A strength of 1 is a Cobb angle of about 50 degrees.
+    A strength of 1 is a Cobb angle of about 45 degrees. The sacrum, at height ``sacrum``, stays in the middle.
     """
     side = 1.0 if rng_side else -1.0
-    wave = 2 * np.pi / 300.0
-    window = float(np.exp(-(((z - 30.0) / 140.0) ** 2)))
-    x = 18.0 * strength * side * window * float(np.cos(wave * (z - 40.0)))
-    slope = (
-        -18.0
-        * strength
-        * side
-        * window
-        * (wave * float(np.sin(wave * (z - 40.0))) + 2 * (z - 30.0) / 140.0**2 * float(np.cos(wave * (z - 40.0))))
-    )
-    return float(np.arctan(slope)), x, 0.012 * x
+
+    def shift(at: float) -> float:
+        window = float(np.exp(-(((at - 30.0) / 140.0) ** 2)))
+        rising = min(max((at - sacrum) / 70.0, 0.0), 1.0)
+        wave = float(np.cos(2 * np.pi / 300.0 * (at - 40.0)))
+        return 18.0 * strength * side * window * wave * rising**2 * (3 - 2 * rising)
+
+    x = shift(z)
+    return float(np.arctan(shift(z + 0.5) - shift(z - 0.5))), x, 0.012 * x
