@@ -1,0 +1,137 @@
+"""Hollow organs and bundles of small vessels: tubes with a wall, and what a horizontal patient has in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.phantoms.canvas import Canvas, Mask, Points
+from lib.phantoms.shapes import Tube
+
+NO_GAS = 1e6
+"""A fluid level above everything: nothing but fluid or stool."""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a stretch of a hollow organ holds.
+
+    Attributes:
+        tissue: the tissue of its lumen, the wall's own where it is empty.
+        level: the y, reference mm, above which (in front of which, in a patient on the back) gas takes its place.
+    """
+
+    tissue: str
+    level: float = NO_GAS
+
+
+class HollowTube:
+    """A tube with a wall.
+
+    Args:
+        tube: its outer surface.
+        wall: thickness of the wall, mm.
+        wall_tissue: its tissue.
+        fillings: what its stretches hold, from the first point to the last, each as long as the next.
+        stretch: how much wider than deep its sections are.
+    """
+
+    def __init__(
+        self, tube: Tube, wall: float, wall_tissue: str, fillings: list[Filling], *, stretch: float = 1.0
+    ) -> None:
+        self._points, self._radii, self._stretch = tube.points, tube.radii, stretch
+        self._wall, self._wall_tissue, self._fillings = wall, wall_tissue, fillings
+        reach = self._radii.max()
+        self.low, self.high = float(self._points[:, 2].min() - reach), float(self._points[:, 2].max() + reach)
+
+    def paint(self, canvas: Canvas, over: tuple[str, ...]) -> None:
+        """Draw its cut through the slice: every stretch of the tube that the slice meets for itself."""
+        if not self.low < canvas.z < self.high:
+            return
+        squared = self._radii**2 - (self._points[:, 2] - canvas.z) ** 2
+        near = np.flatnonzero(squared > 0)
+        if not len(near):
+            return
+        points, outer = canvas.warped(self._points[near, :2]), squared[near]
+        inner = outer - self._radii[near] ** 2 + np.maximum(self._radii[near] - self._wall, 0.0) ** 2
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(near) > 1) + 1, [len(near)]])
+        for first, last in zip(starts[:-1], starts[1:], strict=True):
+            middle = near[(first + last) // 2]
+            filling = self._fillings[middle * len(self._fillings) // len(self._points)]
+            self._section(canvas, points[first:last], outer[first:last], inner[first:last], filling, over)
+
+    def _section(
+        self, canvas: Canvas, points: Points, outer: npt.NDArray[np.float64], inner: npt.NDArray[np.float64],
+        filling: Filling, over: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        """Fill a union of discs: `outer` and `inner` are the squares of their radii with and without the wall."""
+        reach = np.sqrt(outer)[:, None] * (self._stretch, 1.0)
+        low, high = (points - reach).min(axis=0), (points + reach).max(axis=0)
+        box = canvas.box(low[0], high[0], low[1], high[1])
+        if not box.inside.size:
+            return
+        x, y = canvas.positions(box)
+        away_x = ((x[None] - points[:, 0, None, None]) / self._stretch) ** 2
+        away = away_x + (y[None] - points[:, 1, None, None]) ** 2
+        box.inside[...] = (away <= outer[:, None, None]).any(axis=0)
+        drawn = canvas.fill(box, self._wall_tissue, over=over)
+        if filling.tissue == self._wall_tissue:
+            return
+        lumen = drawn.where((away <= inner[:, None, None]).any(axis=0))
+        canvas.fill(lumen, filling.tissue)
+        if filling.level < high[1]:
+            canvas.fill(lumen.where(np.broadcast_to(y > filling.level, lumen.inside.shape)), "bowel_gas")
+
+
+def solid(path: npt.ArrayLike, radius: npt.ArrayLike, tissue: str, *, step: float, stretch: float = 1.0) -> HollowTube:
+    """A tube of one tissue, such as a vessel; see Tube and HollowTube."""
+    return HollowTube(Tube(path, radius, step=step), 0.0, tissue, [Filling(tissue)], stretch=stretch)
+
+
+class SmallTubes:
+    """A bundle of thin tubes, all of one tissue, drawn together: vessels of the mesentery, gas bubbles in stool.
+
+    Args:
+        tubes: radius at most some 4 mm.
+    """
+
+    def __init__(self, tubes: list[Tube]) -> None:
+        self._points = np.concatenate([tube.points for tube in tubes])
+        self._radii = np.concatenate([tube.radii for tube in tubes])
+        order = np.argsort(self._points[:, 2], kind="stable")
+        self._points, self._radii = self._points[order], self._radii[order]
+        self._reach = float(self._radii.max())
+
+    def paint(self, canvas: Canvas, tissue: str, over: tuple[str, ...]) -> None:
+        """Draw their cuts through the slice."""
+        first, last = np.searchsorted(self._points[:, 2], [canvas.z - self._reach, canvas.z + self._reach])
+        points, radii = self._points[first:last], self._radii[first:last]
+        squared = radii**2 - (points[:, 2] - canvas.z) ** 2
+        kept = squared > 0
+        if kept.any():
+            canvas.fill(stamped(canvas, points[kept, :2], squared[kept]), tissue, over=over)
+
+
+def stamped(canvas: Canvas, points: Points, squared: npt.NDArray[np.float64]) -> Mask:
+    """The voxels within many small discs.
+
+    Args:
+        canvas: the slice.
+        points: (n, 2) centres, reference mm.
+        squared: (n,) squares of the radii, mm².
+    """
+    grid, moved = canvas.grid, canvas.warped(points)
+    reach = float(np.sqrt(squared.max()))
+    wide, deep = int(np.ceil(reach / grid.dx)), int(np.ceil(reach / grid.dy))
+    i = np.rint((moved[:, 0] - grid.x0) / grid.dx).astype(np.intp)[:, None] + np.arange(-wide, wide + 1)
+    j = np.rint((moved[:, 1] - grid.y0) / grid.dy).astype(np.intp)[:, None] + np.arange(-deep, deep + 1)
+    away_x = (grid.x0 + grid.dx * i - moved[:, :1]) ** 2
+    away_y = (grid.y0 + grid.dy * j - moved[:, 1:]) ** 2
+    inside = away_x[:, :, None] + away_y[:, None, :] <= squared[:, None, None]
+    inside &= ((i >= 0) & (i < grid.nx))[:, :, None] & ((j >= 0) & (j < grid.ny))[:, None, :]
+    which, column, row = np.nonzero(inside)
+    mask = np.zeros((grid.nx, grid.ny), bool)
+    mask[i[which, column], j[which, row]] = True
+    return Mask(0, 0, mask)
