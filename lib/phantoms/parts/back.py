@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
-from lib.phantoms.canvas import Canvas
+import numpy as np
+
+from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
+from lib.phantoms.shapes import Loft, smooth
+from lib.phantoms.trunk import BACK_ANCHOR, Trunk
+
+_ROOM = ("intermuscular_fat", "peritoneal_fat", "retroperitoneal_fat")
+
+# Outlines of the right side's muscles, (x, y) in mm relative to the middle of the spinal column, at the inferior
+# endplate of L3 and at the middle of other vertebrae; anatomical corners in the same order at every level.
+_MULTIFIDUS: dict[str, list[tuple[float, float]]] = {
+    # in front at the midline, in front on the lamina, lateral in front, lateral, lateral behind, behind, at the spine
+    "C7": [(5, -22), (12, -20), (15, -24), (14, -30), (11, -36), (7, -38), (5, -32)],
+    "T4": [(4, -28), (10, -28), (14, -31), (14, -36), (11, -41), (6, -43), (4, -38)],
+    "T9": [(4, -32), (10, -31), (15, -33), (15, -40), (12, -46), (6, -50), (4, -42)],
+    "T12": [(4, -33), (12, -32), (17, -35), (18, -44), (14, -53), (7, -58), (5, -46)],
+    "L2": [(5, -37), (15, -36), (22, -39), (24, -49), (18, -62), (8, -69), (6, -54)],
+    "L3": [(6, -39), (18, -37), (27, -40), (29, -51), (21, -66), (8, -73), (6, -56)],
+    "L4": [(6, -40), (20, -38), (32, -41), (35, -52), (25, -67), (9, -73), (6, -56)],
+    "L5": [(6, -40), (22, -37), (37, -41), (40, -52), (28, -65), (9, -69), (6, -56)],
+    "S1": [(6, -38), (22, -34), (38, -40), (42, -51), (30, -60), (9, -63), (6, -52)],
+}
+_ERECTOR: dict[str, list[tuple[float, float]]] = {
+    # in front medial, in front, in front lateral, lateral, lateral behind, bulge behind, behind medial, medial
+    "C7": [(16, -24), (20, -24), (25, -26), (28, -31), (25, -38), (18, -43), (12, -41), (15, -32)],
+    "T4": [(16, -31), (22, -31), (30, -34), (36, -41), (32, -48), (23, -53), (12, -50), (16, -39)],
+    "T9": [(17, -33), (25, -34), (36, -38), (46, -48), (42, -58), (30, -64), (13, -58), (17, -44)],
+    "T12": [(19, -35), (30, -35), (46, -40), (57, -51), (53, -64), (36, -71), (15, -66), (21, -48)],
+    "L2": [(26, -38), (40, -37), (60, -43), (69, -55), (64, -70), (42, -79), (17, -75), (26, -54)],
+    "L3": [(31, -40), (46, -38), (66, -45), (75, -57), (69, -71), (44, -80), (20, -76), (31, -56)],
+    "L4": [(37, -41), (51, -40), (67, -46), (74, -57), (68, -69), (46, -78), (23, -74), (37, -58)],
+    "L5": [(43, -42), (53, -42), (63, -48), (66, -58), (59, -66), (43, -72), (27, -70), (42, -58)],
+    "S1": [(43, -49), (47, -50), (50, -54), (50, -59), (44, -62), (36, -64), (29, -63), (39, -58)],
+}
+_QUADRATUS: dict[str, list[tuple[float, float]]] = {
+    # medial end, in front, lateral end, behind
+    "T12": [(36, -34), (44, -34), (52, -37), (57, -41), (52, -42), (43, -39)],
+    "L1": [(35, -31), (46, -31), (56, -35), (63, -41), (56, -42), (44, -39)],
+    "L2": [(36, -28), (50, -28), (62, -34), (72, -42), (63, -43), (48, -38)],
+    "L3": [(38, -27), (54, -27), (70, -34), (84, -44), (70, -45), (52, -39)],
+    "L4": [(42, -26), (58, -26), (74, -32), (89, -42), (74, -44), (56, -38)],
+}
 
 
 class Back:
@@ -11,6 +52,60 @@ class Back:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
+        rng = frame.rng("back")
+        size = frame.sizes.paraspinal
+        block = Trunk(frame).back_scale()
+        self._sides = {1.0: float(rng.uniform(0.985, 1.015)), -1.0: float(rng.uniform(0.985, 1.015))}
+        own = size / block
+        anchor = np.array(BACK_ANCHOR)
+
+        def grown(corners: list[tuple[float, float]], hold: tuple[float, float]) -> Points:
+            """The muscle within its compartment, withdrawn towards where it arises, and the compartment itself."""
+            points = np.array(hold) + (np.array(corners) - hold) * own
+            return anchor + (smooth(points, 40) - anchor) * block
+
+        vertebrae = frame.vertebrae
+        levels = {"L3": 0.0} | {level: vertebrae[level].z for level in vertebrae if level != "L3"}
+
+        def loft(table: dict[str, list[tuple[float, float]]], hold: tuple[int, float], overrun: float) -> Loft:
+            outlines = {}
+            for level, corners in table.items():
+                if level in levels:
+                    index, share = hold
+                    middle = np.mean(corners, axis=0)
+                    point = np.array(corners[index]) * (1 - share) + middle * share
+                    outlines[levels[level]] = grown(corners, tuple(point))
+            return Loft(outlines, overrun=overrun)
+
+        self._multifidus = loft(_MULTIFIDUS, (0, 0.2), 36.0)
+        self._erector = loft(_ERECTOR, (1, 0.35), 30.0)
+        self._quadratus = self._quadratus_loft(levels)
+
+    def _quadratus_loft(self, levels: dict[str, float]) -> Loft:
+        """From the twelfth rib to the iliac crest; it grows around the tips of the transverse processes."""
+        size = self._frame.sizes.paraspinal
+        outlines = {}
+        for level, corners in _QUADRATUS.items():
+            if level in levels:
+                points = np.array(corners)
+                hold = points[0] * 0.6 + points.mean(axis=0) * 0.4
+                outlines[levels[level]] = smooth(hold + (points - hold) * size, 32)
+        crest = self._frame.heights["iliac_crest"] - 6
+        bottom = min(outlines)
+        if crest < bottom:
+            outlines[crest] = outlines[bottom] + (3.0, 2.0)
+        return Loft(outlines, overrun=10.0)
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them."""
+        z = canvas.z
+        x0, y0 = self._frame.column(z)
+        named = (
+            (self._quadratus, "quadratus_lumborum"), (self._erector, "erector_spinae"), (self._multifidus, "multifidus"),
+        )  # fmt: skip
+        for loft, name in named:
+            outline = loft.at(z)
+            if outline is None:
+                continue
+            for sign, size in self._sides.items():
+                canvas.fill(outline * (sign * size, size) + (x0, y0), name, over=_ROOM)

@@ -1,16 +1,100 @@
-"""Psoas major from T12 to the groin, iliacus, and what both become."""
+"""Psoas and iliacus, from the spine and the iliac wing to the lesser trochanter."""
 
 from __future__ import annotations
 
-from lib.phantoms.canvas import Canvas
+import numpy as np
+
+from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
+from lib.phantoms.shapes import Loft, scaled, smooth
+from lib.phantoms.trunk import Trunk
+
+_ROOM = ("intermuscular_fat", "peritoneal_fat", "retroperitoneal_fat")
+
+# Right side. Corners (x, y) in mm: medial behind, medial, medial in front, in front, lateral in front, lateral, lateral
+# behind, behind; relative to the middle of the spinal column, at the middle of the vertebra (L3: its inferior endplate).
+_LUMBAR: dict[str, list[tuple[float, float]]] = {
+    "T12": [(23, -12), (23, -8), (23, -4), (25, -2), (27, -4), (28, -8), (27, -12), (25, -14)],
+    "L1": [(24, -17), (23, -10), (23, -2), (26, 1), (30, -2), (33, -9), (32, -16), (28, -20)],
+    "L2": [(25, -22), (24, -11), (24, 1), (29, 7), (36, 4), (41, -7), (40, -18), (32, -25)],
+    "L3": [(27, -25), (25, -11), (26, 5), (33, 14), (44, 11), (52, -4), (51, -19), (39, -27)],
+    "L4": [(30, -25), (28, -9), (30, 9), (39, 20), (52, 17), (60, 2), (58, -15), (44, -25)],
+    "L5": [(36, -18), (32, -3), (34, 14), (44, 25), (57, 23), (65, 8), (63, -8), (50, -18)],
+}
+# The same below, absolute, at landmarks: on the pelvic brim, before the hip joint, to the lesser trochanter.
+_PELVIC: dict[str, list[tuple[float, float]]] = {
+    "brim": [(46, -14), (41, 0), (43, 15), (52, 26), (64, 25), (72, 12), (69, -3), (58, -13)],
+    "junction": [(58, 2), (53, 14), (55, 27), (64, 37), (77, 37), (86, 26), (83, 12), (71, 2)],
+    "hip": [(76, 10), (70, 17), (71, 27), (79, 35), (92, 34), (101, 24), (98, 14), (88, 8)],
+    "neck": [(88, -12), (81, -4), (81, 8), (88, 17), (98, 16), (105, 7), (104, -5), (97, -14)],
+    "trochanter": [(95, -40), (90, -33), (90, -25), (95, -19), (102, -20), (107, -27), (106, -35), (101, -41)],
+}
+_BELOW_JUNCTION = 30.0
+"""Psoas and iliacus are one muscle from this far, mm, above the acetabulum on."""
 
 
 class Psoas:
-    """Psoas major from T12 to the groin, iliacus, and what both become."""
+    """Psoas and iliacus, from the spine and the iliac wing to the lesser trochanter."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
+        self._trunk = Trunk(frame)
+        rng = frame.rng("psoas")
+        heights = frame.heights
+        self._junction = heights["acetabulum_top"] + _BELOW_JUNCTION
+        size = frame.sizes.psoas
+        self._sides = {1.0: float(rng.uniform(0.97, 1.03)), -1.0: float(rng.uniform(0.97, 1.03))}
+        stations: dict[float, Points] = {}
+        last = [level for level in frame.vertebrae if level != "S1"][-1]
+        for level, corners in _LUMBAR.items():
+            if level in frame.vertebrae and level not in ("L4", "L5"):
+                z = 0.0 if level == "L3" else frame.vertebrae[level].z
+                stations[z] = np.array(corners) + frame.column(z)
+        for level, corners in (("L4", _LUMBAR["L4"]), (last, _LUMBAR["L5"])):
+            if level in frame.vertebrae:
+                z = frame.vertebrae[level].z
+                stations[z] = np.array(corners) + frame.column(z)
+        below = {
+            "brim": (self._junction + frame.vertebrae[last].z) / 2, "junction": self._junction - 10,
+            "hip": heights["hip"] + 5, "neck": heights["hip"] - 32, "trochanter": heights["lesser_trochanter"] + 4,
+        }  # fmt: skip
+        stations |= {below[name]: np.array(corners, dtype=np.float64) for name, corners in _PELVIC.items()}
+        outlines = {}
+        for z, points in stations.items():
+            # it grows away from the spine and the bones behind it
+            hold = points[1] * 0.5 + points[0] * 0.25 + points.mean(axis=0) * 0.25
+            outlines[z] = smooth(hold + (points - hold) * size, 36)
+        self._loft = Loft(outlines, overrun=12.0)
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them."""
+        z = canvas.z
+        joined = z <= self._junction
+        x0 = 0.0
+        for sign, size in self._sides.items():
+            if self._frame.heights["acetabulum_top"] - 15 < z < self._frame.heights["iliac_crest"] - 8:
+                canvas.fill(self._iliacus(z, sign), "iliopsoas" if joined else "iliacus", over=_ROOM)
+            outline = self._loft.at(z)
+            if outline is not None:
+                x0, _ = self._frame.column(z)
+                placed = scaled(_on_side(outline, sign, x0), size)
+                canvas.fill(placed, "iliopsoas" if joined else "psoas_major", over=(*_ROOM, "quadratus_lumborum"))
+
+    def _iliacus(self, z: float, sign: float) -> Points:
+        """What lines the inner surface of the iliac wing, reaching into the bone that is drawn over it."""
+        heights = self._frame.heights
+        top = heights["iliac_crest"] - 8
+        deep = min((top - z) / 50.0, 1.0)
+        at = np.linspace(1.0 - 0.05 * deep, 1.55 + 0.25 * deep, 18)
+        inner = self._trunk.along(z, sign, at, np.full(18, 0.0))
+        thick = (4.0 + 11.0 * deep) * self._frame.sizes.psoas * np.sqrt(np.sin(np.linspace(0.1, np.pi - 0.1, 18)))
+        tangent = np.gradient(inner, axis=0)
+        normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
+        normal /= np.sqrt((normal**2).sum(axis=1, keepdims=True))
+        inwards = -normal * np.sign((normal * (inner - self._trunk.centre(z))).sum(axis=1, keepdims=True))
+        return np.concatenate([inner + inwards * thick[:, None], (inner - inwards * 5.0)[::-1]])
+
+
+def _on_side(outline: Points, sign: float, x0: float) -> Points:
+    """An outline of the right side, whose x counts from x0 there, on the side of the sign."""
+    return np.stack([x0 + sign * (outline[:, 0] - x0), outline[:, 1]], axis=1)
