@@ -124,6 +124,7 @@ def patient_facts(header: pydicom.Dataset) -> PatientFacts:
             "height_m": header.get("PatientSize"),
             "weight_kg": header.get("PatientWeight"),
             "contrast": True if header.get("ContrastBolusAgent") else None,
+            "phantom": True if header.get("QualityControlSubject") == "YES" else None,
         }
     )
     return facts

@@ -27,6 +27,7 @@ class PatientFacts:
         height_m: body height in metres.
         weight_kg: body weight in kilograms.
         contrast: whether a contrast agent was given.
+        phantom: True where nobody was scanned: the image is a digital phantom.
     """
 
     sex: Sex | None = None
@@ -34,10 +35,13 @@ class PatientFacts:
     height_m: float | None = None
     weight_kg: float | None = None
     contrast: bool | None = None
+    phantom: bool | None = None
 
     def updated(self, other: PatientFacts) -> PatientFacts:
-        """These facts, overridden by whatever ``other`` knows."""
+        """These facts, overridden by whatever ``other`` knows; a phantom stays one."""
         known = {name: value for name, value in vars(other).items() if value is not None}
+        if self.phantom:
+            known["phantom"] = True
         return replace(self, **known)
 
 

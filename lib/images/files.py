@@ -1,4 +1,4 @@
-"""Reading a CT from NIfTI, NRRD or a folder of DICOM, and writing a label beside it."""
+"""Reading a CT from NIfTI, NRRD or a folder of DICOM, and writing a CT or a label beside it as NIfTI."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from nibabel.spatialimages import HeaderDataError
 
 from lib.images.ct import CTImage
 from lib.images.dicom import read_dicom_folder
+from lib.images.facts import PatientFacts
 from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like
 from lib.refusals import BadImage, Refusal
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 NRRD_SUFFIXES = (".nrrd",)
 IMAGE_SUFFIXES = NIFTI_SUFFIXES + NRRD_SUFFIXES
+PHANTOM_MARK = "digital phantom"
+"""With what a NIfTI's ``descrip`` begins when nobody was scanned."""
 
 _UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError, OverflowError, MemoryError)
 
@@ -46,8 +49,9 @@ def read_ct(path: str | Path) -> CTImage:
     if path.is_dir():
         return _checked(read_dicom_folder(path), path.name)
     array, affine, file_shape = read_volume(path)
+    facts = PatientFacts(phantom=True if _is_marked_phantom(path) else None)
     return _checked(
-        CTImage(hu=_as_hounsfield(array, path.name), affine=affine, file_shape=file_shape),
+        CTImage(hu=_as_hounsfield(array, path.name), affine=affine, file_shape=file_shape, facts=facts),
         path.name,
     )
 
@@ -82,6 +86,26 @@ def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple
     return array, affine, file_shape
 
 
+def write_ct(path: str | Path, image: CTImage) -> None:
+    """Write a CT as NIfTI, with the mark of a phantom where it is one; the other facts are not kept.
+
+    Args:
+        path: where to, ``.nii.gz`` or ``.nii``.
+        image: the CT.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    path = Path(path)
+    if image_suffix(path.name) not in NIFTI_SUFFIXES:
+        raise ValueError(f"unknown suffix of {path.name}")
+    nifti = nib.Nifti1Image(image.hu.reshape(image.file_shape), image.affine)
+    nifti.header.set_xyzt_units("mm")
+    if image.facts.phantom:
+        nifti.header["descrip"] = f"{PHANTOM_MARK}, not a patient"
+    nib.save(nifti, path)
+
+
 def write_label(path: str | Path, label: npt.NDArray, image: CTImage) -> None:
     """Write a label in the geometry and file shape of its image.
 
@@ -114,6 +138,13 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
         raise BadImage(
             f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error, path)})."
         ) from error
+
+
+def _is_marked_phantom(path: Path) -> bool:
+    if image_suffix(path.name) not in NIFTI_SUFFIXES:
+        return False
+    header: Any = nib.load(path).header
+    return bytes(header["descrip"].item()).startswith(PHANTOM_MARK.encode())
 
 
 def _read_nrrd(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:

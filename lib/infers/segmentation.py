@@ -99,6 +99,7 @@ class SegmentationTask(InferTask):
         known: PatientFacts = request.get(CASE_FACTS) or PatientFacts()
         composition = measure(image, label, self.task.schema, slice_index=on_slice)
         judgement = judge(composition, image.facts.updated(known).updated(options.facts))
+        phantom = ["This case is a digital phantom."] if image.facts.updated(known).phantom else []
         overlap, overlap_warnings = _overlap(label, self.task, request.get(SAVED_LABELS) or {})
         return {
             "label_names": dict(self.task.schema.ids),
@@ -114,7 +115,7 @@ class SegmentationTask(InferTask):
                 "dice_with_saved_label": overlap,
             },
             "uncertainty": {"score": round(answer.doubt, 4), "by": "cold start"},
-            "warnings": [*options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings],
+            "warnings": [*phantom, *options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings],
             **answer.details,
         }
 

@@ -84,3 +84,9 @@ class TestRefusals:
 def test_newer_facts_override_older_ones_but_the_unknown_overrides_nothing():
     dicom = PatientFacts(sex="F", height_m=1.60)
     assert dicom.updated(PatientFacts(height_m=1.62)) == PatientFacts(sex="F", height_m=1.62)
+
+
+def test_what_is_a_phantom_stays_one_whatever_is_entered():
+    assert PatientFacts(phantom=True).updated(PatientFacts(phantom=False, sex="F")) == PatientFacts(
+        phantom=True, sex="F"
+    )

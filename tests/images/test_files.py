@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from lib.images import CTImage, PatientFacts, read_ct, write_label
-from lib.images.files import read_volume
+from lib.images.files import read_volume, write_ct
 from lib.refusals import Refusal
 
 # Oblique and sheared, as a gantry tilt leaves it; ITK reads NIfTI without shear only.
@@ -90,6 +90,29 @@ class TestWriting:
     def test_a_label_of_another_shape_is_an_error(self, tmp_path):
         with pytest.raises(ValueError, match="shape"):
             write_label(tmp_path / "l.nii", np.zeros((3, 3, 3), np.uint8), CTImage(hu=ct_array(), affine=AFFINE))
+
+
+class TestPhantomMark:
+    @pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
+    def test_a_phantom_stays_one_through_a_file(self, tmp_path, suffix):
+        image = CTImage(hu=ct_array(), affine=AFFINE, facts=PatientFacts(phantom=True))
+        write_ct(tmp_path / f"p{suffix}", image)
+        back = read_ct(tmp_path / f"p{suffix}")
+        assert back.facts == PatientFacts(phantom=True)
+        assert np.array_equal(back.hu, image.hu)
+        assert np.allclose(back.affine, AFFINE, atol=1e-4)
+
+    def test_a_patient_is_none(self, tmp_path):
+        write_ct(tmp_path / "p.nii", CTImage(hu=ct_array(), affine=AFFINE))
+        assert read_ct(tmp_path / "p.nii").facts.phantom is None
+
+    def test_a_series_of_a_quality_control_subject_is_a_phantom(self, tmp_path):
+        write_series(tmp_path, positions=[0.0, 3.0], QualityControlSubject="YES")
+        assert read_ct(tmp_path).facts.phantom is True
+
+    def test_a_ct_is_written_as_nifti_only(self, tmp_path):
+        with pytest.raises(ValueError, match="unknown suffix"):
+            write_ct(tmp_path / "p.nrrd", CTImage(hu=ct_array(), affine=AFFINE))
 
 
 class TestBadFiles:
