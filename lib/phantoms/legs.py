@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lib.phantoms.canvas import Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.shapes import Curve, ellipse
@@ -29,6 +31,13 @@ _SHAFT = {
 HIP_JOINT = (90.0, -18.0)
 """|x| and y of the centre of the femoral head."""
 
+# z: share of the thigh's growth that a level takes part in. The hip keeps to the trunk, the knee is bone for the most.
+_GROWS = {-190: 0.0, -310: 1.0, -480: 1.0, -600: 0.4, -660: 0.4, -740: 1.0, -880: 0.9, -1015: 0.2}
+_SHAFT_RADIUS_MM = 14.0
+_NEAR_BONE_MM = 32.0  # beyond this distance from the shaft the muscles no longer feel that bone does not grow
+_MIDLINE_MM = 4.5  # least distance of the muscles from the midline: two layers of skin and a little fat
+_SKIN_MM = 1.8
+
 
 class Leg:
     """One leg: `side` is the patient's."""
@@ -39,21 +48,64 @@ class Leg:
         shift = frame.pelvis_shift
         self._shape = Curve({z + shift: v for z, v in _SHAPE.items()})
         self._shaft = Curve({z + shift: v for z, v in _SHAFT.items()})
+        self._grows = Curve({z + shift: v for z, v in _GROWS.items()})
         self.high, self.low = -190.0 + shift, -1090.0 + shift
 
     def outer(self, z: float) -> Points:
         """The fascia around the muscles."""
-        x, y, a, b, _ = self._shape(z)
-        grown = self._frame.sizes.thigh_muscle
-        return ellipse(self.sign * x, y, a * grown, b * grown, power=2.2, n=64)
+        x, y, a, b, _ = self._compartment(z)
+        return ellipse(self.sign * x, y, a, b, power=2.2, n=64)
 
     def skin(self, z: float) -> Points:
-        """The outer surface."""
-        x, y, a, b, fat = self._shape(z)
-        grown, cover = self._frame.sizes.thigh_muscle, fat * self._frame.sizes.thigh_fat + 1.8
-        return ellipse(self.sign * x, y, a * grown + cover, b * grown + cover, power=2.1, n=64)
+        """The outer surface: thicker fat at the back and inside; where thighs meet they flatten each other."""
+        x, y, a, b, fat = self._compartment(z)
+        cover = fat + _SKIN_MM
+        outline = ellipse(x - 0.12 * fat, y - 0.1 * fat, a + cover, b + cover, power=2.1, n=64)
+        outline[:, 0] = np.maximum(outline[:, 0], 0.6)
+        return outline * np.array([self.sign, 1.0])
 
     def shaft(self, z: float) -> tuple[float, float]:
         """The x and y of the axis of the femur's shaft."""
         x, y = self._shaft(z)
         return self.sign * float(x), float(y)
+
+    def growth(self, z: float) -> float:
+        """The linear factor on the muscles at a height."""
+        return 1.0 + float(self._grows(z)) * (self._frame.sizes.thigh_muscle - 1.0)
+
+    def place(self, points: Points, z: float) -> Points:
+        """Where points of the reference thigh lie in this one.
+
+        The compartment grows around the femur, which keeps its size and place: near the bone the muscles move less.
+
+        Args:
+            points: (n, 2) reference mm in the right leg of a person whose sizes are all 1.
+            z: the height.
+        """
+        x0, _, a0, _, _ = self._shape(z)
+        x, _, a, _, _ = self._compartment(z)
+        shaft = self._shaft(z)
+        growth = self.growth(z)
+        away = points - shaft
+        inner, outer = (shaft[0] - x + a) / (shaft[0] - x0 + a0), (x + a - shaft[0]) / (x0 + a0 - shaft[0])
+        grown = away * growth
+        grown[:, 0] = away[:, 0] * np.where(away[:, 0] < 0, inner, outer)
+        distance = np.maximum(np.sqrt((grown**2).sum(axis=1)), 1e-6)
+        depth = np.sqrt((away**2).sum(axis=1)) - _SHAFT_RADIUS_MM
+        held = (1.0 - growth) * _SHAFT_RADIUS_MM * np.clip(1.0 - depth / _NEAR_BONE_MM, 0.0, 1.0)
+        placed: Points = (shaft + grown * (1.0 + held / distance)[:, None]) * np.array([self.sign, 1.0])
+        return placed
+
+    def _compartment(self, z: float) -> tuple[float, float, float, float, float]:
+        """Centre x and y, half-width and half-depth of the right leg's muscles; thickness of the fat over them."""
+        x, y, a, b, fat = (float(v) for v in self._shape(z))
+        shaft_x, shaft_y = (float(v) for v in self._shaft(z))
+        growth, share = self.growth(z), float(self._grows(z))
+        sizes = self._frame.sizes
+        x, y, a, b = shaft_x + (x - shaft_x) * growth, shaft_y + (y - shaft_y) * growth, a * growth, b * growth
+        x += max(a + _MIDLINE_MM - x, 0.0)
+        if z > self._frame.heights["mid_thigh"]:
+            thickness = share * sizes.thigh_fat + (1.0 - share) * sizes.fat
+        else:
+            thickness = sizes.thigh_fat ** (0.4 + 0.6 * share)
+        return x, y, a, b, fat * thickness
