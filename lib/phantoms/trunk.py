@@ -36,8 +36,8 @@ _INNER = {
 # between flank and gutter; how much of it is muscle of the abdominal wall.
 _WALL = {
     -290: (8, 34, 20, 0), -238: (20, 108, 40, 0.1), -200: (24, 108, 60, 0.2), -158: (15, 98, 62, 0.2),
-    -120: (11, 60, 52, 0.35), -88: (10.5, 38, 38, 0.6), -50: (10.5, 26, 22, 0.9), -24: (10.5, 23, 16, 1),
-    0: (10.5, 22, 15, 1), 50: (10.5, 20, 14, 1), 110: (11.5, 17, 15, 0.6), 165: (13, 15, 16, 0.35),
+    -120: (11, 60, 52, 0.35), -88: (10.5, 38, 38, 0.6), -50: (11, 26, 23, 0.9), -24: (11, 24, 20, 1),
+    0: (11, 23, 20, 1), 50: (11, 21, 18, 1), 110: (11.5, 17, 16, 0.6), 165: (13, 15, 16, 0.35),
     220: (14, 16, 20, 0.1), 280: (18, 20, 24, 0), 330: (22, 46, 36, 0), 370: (26, 72, 50, 0), 400: (22, 26, 30, 0),
 }  # fmt: skip
 
@@ -61,7 +61,7 @@ BACK_ANCHOR = (8.0, -38.0)
 _ROOM = {-238: 0.1, -120: 0.7, -60: 1.0, 80: 1.0, 180: 0.5, 260: 0.1}  # where more visceral fat shows
 _FAT = {  # z: thickness of the subcutaneous fat in front, at the side, behind the flank, behind, mm
     -290: (10, 20, 22, 16), -238: (14, 24, 26, 16), -200: (17, 24, 27, 18), -150: (18, 19, 26, 20),
-    -90: (19, 16, 24, 18), -40: (20, 15, 22, 14), 0: (19, 14, 20, 12), 80: (15, 11, 14, 10), 180: (11, 9, 10, 9),
+    -90: (18, 14, 28, 18), -40: (18, 12, 30, 14), 0: (17, 11, 30, 13), 80: (14, 9, 20, 10), 180: (11, 9, 11, 9),
     280: (10, 10, 10, 9), 400: (5, 6, 6, 7),
 }  # fmt: skip
 _FEMALE_WIDTH = {-238: 1.03, -150: 1.06, -90: 1.04, -24: 0.97, 30: 0.93, 110: 0.95, 280: 0.94, 370: 0.93, 400: 0.9}
@@ -70,7 +70,7 @@ _CLEFT = {-270: 30.0, -230: 34.0, -195: 14.0, -165: 4.0, -140: 0.0}  # depth of 
 # Along the half outline: 0 the midline in front, 1 the flank, 2 the gutter, 3 the midline behind.
 _STEPS: Floats = np.concatenate([np.linspace(0, 1, 26), np.linspace(1, 2, 22)[1:], np.linspace(2, 3, 8)[1:]])
 _FRONT, _SIDE, _REST = _STEPS <= 1, (_STEPS > 1) & (_STEPS <= 2), _STEPS > 2
-RECTUS_EDGE = 0.42
+RECTUS_EDGE = 0.36
 """Where along the half outline the linea semilunaris lies: the lateral edge of the rectus."""
 
 
@@ -173,11 +173,11 @@ class Trunk:
         lean = np.clip((yw - np.concatenate([y_front, y_side, y_rest])) / (yw - y0 - gy), 0, 1)
         half = np.stack([sign * x + x0 * lean, np.concatenate([y_front, y_side, y_rest])], axis=1)
         grown = 1 + muscle * (sizes.wall - 1)
-        edge = min(thick_front, 0.5 * thick_front + 0.15 * thick_side) if muscle > 0.5 else thick_front
+        hip = 1 - muscle
         thickness = np.interp(
-            t, [0, 0.06, 0.3, RECTUS_EDGE, 0.62, 0.85, 1.1, 1.5, 1.8, 2, 3],
-            [0.6 * thick_front, 0.9 * thick_front, thick_front, edge, 0.75 * thick_side, 0.97 * thick_side,
-             thick_side, thick_rear, 0.55 * thick_rear, 4, 4],
+            t, [0, 0.06, 0.2, RECTUS_EDGE, 0.55, 0.8, 1.05, 1.5, 1.82, 2, 3],
+            [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.35 * hip) * thick_side,
+             (0.97 - 0.22 * hip) * thick_side, thick_side, thick_rear, 0.6 * thick_rear, 4, 4],
         )  # fmt: skip
         return half, np.maximum(thickness * grown, 3.0)
 
@@ -228,7 +228,7 @@ class Trunk:
         behind, rear = behind * size**0.75, rear * size**0.9
         front, side = front * size, side * size
         low = _folded([0, 50, 90], [side, front, front * 0.9])
-        high = _folded([0, 25, 55, 80, 90], [side, (side + rear) / 2, rear, behind, 0.8 * behind])
+        high = _folded([0, 18, 34, 55, 75, 90], [side, 0.7 * side + 0.3 * rear, rear, 0.8 * rear + 0.2 * behind, behind, 0.8 * behind])
         fat = np.where(np.sin(ANGLES) > 0, np.interp(_FOLD, *low), np.interp(_FOLD, *high))
         filled = outer + (_hull(outer) - outer) * min(1.0, 0.45 + 0.4 * size)
         skin = np.maximum(_smoothed(filled, 2), outer) + fat

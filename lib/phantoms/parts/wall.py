@@ -16,15 +16,15 @@ _SIDES = (1.0, -1.0)
 _MUSCLE_ROOM = ("intermuscular_fat",)
 
 # Half-width of the rectus, mm, and half the width of the linea alba; z relative to L3's inferior endplate.
-_RECTUS = {-200: (15, 1), -150: (32, 0.8), -90: (50, 1), -24: (58, 2), 60: (62, 4.5), 120: (64, 6), 200: (70, 9)}
+_RECTUS = {-200: (15, 1), -150: (32, 0.8), -90: (52, 1), -24: (66, 2), 60: (70, 4.5), 120: (72, 6), 200: (74, 9)}
 _RECTUS_TOP = 205.0
 
 # Where along the half outline (0 front, 1 flank, 2 gutter) the layers begin and end at the loins, and the depth they
 # fill at the flank, as shares of the wall's thickness from within.
 _LAYERS: dict[str, tuple[float, float, float, float]] = {
-    "transversus_abdominis": (RECTUS_EDGE - 0.02, 2.0, 0.0, 0.22),
-    "internal_oblique": (RECTUS_EDGE + 0.02, 1.86, 0.22, 0.62),
-    "external_oblique": (RECTUS_EDGE + 0.05, 1.68, 0.62, 1.0),
+    "transversus_abdominis": (RECTUS_EDGE - 0.02, 2.04, 0.0, 0.22),
+    "internal_oblique": (RECTUS_EDGE, 1.97, 0.22, 0.62),
+    "external_oblique": (RECTUS_EDGE + 0.02, 1.85, 0.62, 1.0),
 }
 
 # Height of the costal margin above L3's endplate along the half outline.
@@ -86,7 +86,7 @@ class Wall:
         else:
             room = room * top
             low_share = np.full(len(_PLACES), low)
-        taper = _ramp(_PLACES - first, 0.16) * _ramp(last - _PLACES, 0.34)
+        taper = _ramp(_PLACES - first, 0.14) * _ramp(last - _PLACES, 0.3)
         amount = room * np.sqrt(taper)
         there = amount > 0.02
         if not there.any():
@@ -114,7 +114,7 @@ class Wall:
         ends = 2 / np.pi * np.arcsin(np.clip(across / reach, 0, 1) ** (2.35 / 2))
         t = np.linspace(0, 1, 15)
         at = ends[0] + (ends[1] - ends[0]) * t
-        profile = (1 - np.abs(2 * t - 1) ** 3.2) ** (1 / 2.2)
+        profile = (1 - np.abs(2 * t - 1) ** 3.6) ** (1 / 2.2)
         thickness = self._trunk.thickness(z, sign, at)
         over_ribs = float(_ramp(np.array(z - 110.0), 70.0))
         low, high = 0.04 + 0.46 * over_ribs, 0.96
