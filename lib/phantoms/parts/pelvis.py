@@ -2,8 +2,108 @@
 
 from __future__ import annotations
 
-from lib.phantoms.canvas import Canvas
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
+from lib.phantoms.legs import HIP_JOINT, SIDE_SIGN
+from lib.phantoms.parts.femur import head_radius
+from lib.phantoms.parts.shells import Blade, Line, LoftShell, paint_shells
+from lib.phantoms.shapes import Curve, Tube, ellipse, inset, mirrored, moved, smooth
+
+JOINT_SPACE_MM = 2.0
+"""Thickness of the cartilage in the hip joint and in the sacroiliac joint."""
+
+# Right side, reference z with five lumbar vertebrae: middle line (x, y, half thickness) of the bone in the axial slice.
+# The wing of the ilium and the acetabulum, from the back (posterior spine, posterior column) to the front.
+_ILIUM: dict[float, Line] = {
+    -24: ((119, -44, 5), (121, -40, 5), (123, -36, 5), (124, -32, 5), (125, -28, 5), (126, -24, 5), (127, -20, 5)),
+    -30: ((100, -66, 5), (109, -57, 6), (116, -47, 6.5), (122, -36, 6.5), (126, -23, 6), (129, -9, 6), (130, 3, 5)),
+    -45: ((76, -82, 6), (90, -73, 5.5), (104, -61, 4.5), (116, -45, 3.8), (125, -26, 4), (130, -5, 6), (132, 14, 6.5)),
+    -62: ((57, -91, 8), (70, -79, 7), (87, -66, 4.5), (103, -51, 3), (116, -31, 2.8), (126, -5, 4.5), (130, 24, 6.5)),
+    -80: ((48, -93, 9), (58, -80, 9), (74, -64, 6), (93, -48, 3), (109, -28, 2.6), (121, 0, 3.2), (126, 36, 6.5)),
+    -90: ((46, -93, 9), (56, -77, 9.5), (69, -58, 7), (89, -44, 3), (107, -25, 2.5), (118, 2, 3.2), (123, 40, 6)),
+    -102: ((45, -92, 8.5), (55, -74, 9.5), (67, -55, 8), (86, -41, 3.4), (102, -23, 2.6), (113, 1, 3.8), (118, 34, 5)),
+    -116: ((44, -90, 7), (53, -75, 9), (64, -57, 9), (81, -41, 4.6), (95, -24, 3.6), (105, -2, 5), (109, 25, 5)),
+    -130: ((46, -84, 4.5), (52, -74, 7.5), (61, -59, 9), (75, -43, 7), (88, -26, 6.5), (97, -6, 7), (101, 20, 6)),
+    -145: ((55, -70, 4), (59, -62, 7), (65, -52, 9), (73, -40, 10), (82, -26, 11), (90, -8, 11), (95, 17, 7)),
+    -156: ((60, -61, 4), (63, -54, 8), (68, -44, 13), (74, -32, 16), (80, -20, 17), (86, -6, 14), (91, 17, 5.5)),
+    -167: ((86, -51, 5), (74, -49, 10), (66, -40, 10), (64, -25, 9), (67, -9, 8), (75, 5, 9), (86, 13, 5)),
+    -185: ((95, -48, 4), (80, -50, 9), (67, -43, 8), (60.5, -25, 3.5), (62, -4, 4), (69, 9, 8), (79, 15, 5)),
+    -198: ((90, -48, 5), (78, -51, 10), (66, -45, 9), (60.5, -29, 3.5), (62, -10, 3.5), (67, 3, 6), (73, 12, 5)),
+    -207: ((86, -46, 5), (77, -49, 9), (68, -46, 8), (63, -34, 2), (63, -14, 1.5), (67, 0, 3), (71, 9, 3)),
+}  # fmt: skip
+# Upper ramus, body and lower ramus of the pubis, from the symphysis (or the medial end) to the side.
+_PUBIS: dict[float, Line] = {
+    -178: ((61, 13, 4), (64, 12, 5), (68, 10, 6), (73, 7, 6)),
+    -188: ((43, 30, 4), (51, 25, 6), (60, 18, 8), (69, 8, 8)),
+    -197: ((20, 41, 4.5), (31, 36, 6), (45, 29, 7.5), (60, 16, 8)),
+    -203: ((8, 40, 8), (22, 37, 7.5), (40, 29, 8), (57, 17, 7.5)),
+    -210: ((8, 36, 10), (20, 34, 9), (34, 29, 8), (48, 20, 6)),
+    -217: ((8, 32, 10.5), (15, 31, 9.5), (23, 28, 7.5), (31, 24, 5)),
+    -227: ((7.5, 27, 10), (12, 26, 9), (17, 23, 7), (23, 19, 5)),
+    -237: ((7, 20, 8), (11, 18, 7), (16, 13, 6), (22, 8, 5)),
+    -248: ((18, 8, 4.5), (22, 4, 5), (27, -2, 5), (31, -8, 5)),
+    -258: ((30, -8, 4.5), (35, -14, 5.5), (40, -21, 6), (46, -29, 7)),
+    -266: ((40, -24, 4), (44, -28, 6.5), (48, -33, 7.5), (52, -38, 7)),
+    -270: ((42, -27, 4), (46, -31, 6.5), (50, -36, 7.5), (54, -41, 7)),
+}  # fmt: skip
+# Ischium from the front (rim of the obturator foramen) to the back (spine, tuberosity).
+_ISCHIUM: dict[float, Line] = {
+    -186: ((73, -50, 3), (68, -54, 4), (61, -60, 4), (54, -64, 3)),
+    -196: ((82, -38, 5), (77, -46, 9), (68, -55, 7), (53, -66, 3)),
+    -205: ((79, -32, 6), (76, -42, 10), (71, -51, 10), (62, -60, 4)),
+    -213: ((75, -28, 6), (73, -38, 10), (70, -47, 11), (67, -55, 7)),
+    -226: ((69, -26, 5), (69, -36, 9), (68, -46, 12), (66, -54, 9)),
+    -240: ((62, -25, 5), (64, -35, 9), (64, -46, 12), (62, -54, 9)),
+    -255: ((56, -27, 6), (58, -36, 10), (60, -45, 12), (60, -52, 8)),
+    -265: ((53, -32, 6), (56, -39, 9), (58, -45, 9), (59, -50, 6)),
+    -270: ((54, -34, 5), (56, -39, 8), (58, -44, 8), (58, -48, 5)),
+}  # fmt: skip
+# Thickness of the cortex of the hip bone, mm: thin at the crest, thick along the pelvic brim and over the hip joint.
+_CORTEX = {-270: 1.6, -230: 1.8, -200: 1.8, -165: 2.2, -145: 2.2, -110: 1.6, -60: 1.4, -24: 1.3}
+
+# How far, mm, the bones of a woman lie further to the side: the wide pelvic outlet and the wide pubic arch.
+_FEMALE_SPREAD = {-270: 9, -240: 8, -215: 4, -198: 1, -185: 0, -24: 0}
+
+CUP_MM = 6.0
+"""Thickness of the bone around the acetabulum."""
+# The acetabulum opens to the side, to the front and downwards.
+_CUP_AXIS = (0.72, 0.33, -0.61)
+_CUP_DEPTH_MM = 2.0
+"""How far the rim lies beyond the equator of the femoral head."""
+
+# Half of the sacrum's outline, height above the middle of S1 -> (x, y from the column) from the front of the body by
+# the ala (third to fifth point: its sacroiliac surface between fourth and fifth) round to the median crest.
+_SACRUM: dict[float, tuple[tuple[float, float], ...]] = {
+    12: ((0, 4), (20, 2), (36, -6), (49, -20), (43, -40), (36, -45), (26, -43), (11, -47), (0, -50)),
+    0: ((0, 10), (22, 6), (41, 0), (57, -10), (43, -50), (35, -52), (24, -47), (10, -50), (0, -57)),
+    -14: ((0, 13), (22, 9), (40, 1), (55, -9), (42, -48), (32, -49), (22, -43), (9, -46), (0, -54)),
+    -28: ((0, 12), (19, 9), (36, 2), (50, -9), (40, -41), (29, -42), (19, -36), (8, -39), (0, -46)),
+    -46: ((0, 11), (15, 8), (28, 3), (42, -6), (34, -29), (24, -31), (15, -28), (7, -30), (0, -35)),
+    -66: ((0, 9), (12, 7), (22, 3), (31, -4), (26, -17), (19, -21), (12, -19), (6, -21), (0, -24)),
+    -84: ((0, 6), (9, 5), (16, 2), (22, -2), (18, -9), (13, -12), (8, -11), (4, -10), (0, -9)),
+    -92: ((0, 5), (5, 4.5), (9, 3), (12, 0), (11, -4), (8, -6), (5, -7), (2, -7), (0, -7)),
+}  # fmt: skip
+
+# The sacral canal: height above the middle of S1 -> y of its middle from the column, half-width, half-depth.
+_CANAL = {
+    14: (-28, 14, 9),
+    0: (-27, 14, 8.5),
+    -28: (-21, 12, 6.5),
+    -46: (-17, 9, 5),
+    -66: (-10.5, 6, 3.2),
+    -78: (-7, 4, 2),
+}
+# Sacral foramina S1 to S4: height below the middle of S1, x, y of the front, of the canal and of the back.
+_FORAMINA = ((-17, 23, 10, -22, -50), (-37, 20, 9, -17, -40), (-56, 17, 8, -12, -30), (-74, 13, 6, -7, -20))
+_FORAMEN_MM = (5.0, 5.5)
+"""Half-width and half-height of a sacral foramen."""
+_COCCYX = {-90: (0, 11, 5.5), -100: (-1, 9, 5.5), -112: (2, 6.5, 4.5), -124: (9, 4, 3.5)}
+"""Height above the middle of S1 -> y of its middle from the column at its top, half-width, half-depth."""
 
 
 class Pelvis:
@@ -11,6 +111,185 @@ class Pelvis:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
+        self._joint_z = frame.heights["hip"]
+        self._head = head_radius(frame)
+        rng = frame.rng("pelvis")
+        self._sides = [(sign, _hip_bone(frame, rng)) for sign in SIDE_SIGN.values()]
+        self._sacrum = _Sacrum(frame, rng)
+        shift = frame.pelvis_shift
+        self._cortex = Curve({z + shift: mm for z, mm in _CORTEX.items()})
+        self._symphysis = _symphysis(frame)
+        self.high = max(frame.heights["iliac_crest"], self._sacrum.high)
+        self.low = frame.heights["ischium"]
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them."""
+        z = canvas.z
+        if not self.low <= z <= self.high:
+            return
+        cortex = float(self._cortex(z))
+        for sign, blades in self._sides:
+            cup = _Cup(self._joint_z, self._head)
+            paint_shells(canvas, [*((blade, cortex) for blade in blades), (cup, 1.5)], "hip_bone", sign=sign)
+            self._carve_joint(canvas, sign)
+        outline = self._symphysis.at(z)
+        if outline is not None:
+            canvas.fill(inset(outline, -1.5), "hip_bone_cortex", over="hip_bone_marrow")
+            canvas.fill(outline, "cartilage")
+        self._sacrum.paint(canvas)
+
+    def _carve_joint(self, canvas: Canvas, sign: float) -> None:
+        """The hollow of the acetabulum: dense bone under it, cartilage in it; the femur fills the rest."""
+        for radius, tissue, over in (
+            (self._head + JOINT_SPACE_MM + 2.0, "hip_bone_cortex", "hip_bone_marrow"),
+            (self._head + JOINT_SPACE_MM, "cartilage", ("hip_bone_cortex", "hip_bone_marrow")),
+        ):
+            squared = radius**2 - (canvas.z - self._joint_z) ** 2
+            if squared > 0:
+                r = float(np.sqrt(squared))
+                canvas.fill(ellipse(sign * HIP_JOINT[0], HIP_JOINT[1], r, r), tissue, over=over)
+
+
+class _Cup:
+    """The right acetabulum: a ball around the femoral head, cut off where it opens."""
+
+    def __init__(self, z: float, head: float) -> None:
+        self._z = z
+        self._radius = head + JOINT_SPACE_MM + CUP_MM
+
+    def at(self, z: float, shrink: float = 0.0) -> Points | None:
+        """As :meth:`lib.phantoms.parts.shells.Shell.at`."""
+        dz = z - self._z
+        squared = (self._radius - shrink) ** 2 - dz**2
+        if squared <= 1.0:
+            return None
+        r = float(np.sqrt(squared))
+        circle = ellipse(0, 0, r, r, n=48)
+        axis = np.array(_CUP_AXIS[:2])
+        beyond = (circle * axis).sum(axis=1) - (_CUP_DEPTH_MM - shrink - _CUP_AXIS[2] * dz)
+        cut: Points = circle - np.maximum(beyond, 0.0)[:, None] * axis / (axis**2).sum() + HIP_JOINT
+        return cut if np.ptp(cut, axis=0).min() > 1.0 else None
+
+
+class _Sacrum:
+    """Sacrum below the body of S1, which belongs to the spine, with its wings, and the coccyx."""
+
+    def __init__(self, frame: Frame, rng: np.random.Generator) -> None:
+        s1 = frame.vertebrae["S1"]
+        self._top = s1.z
+        variant = frame.person.variant
+        width = rng.uniform(0.96, 1.04) * (1.04 if frame.female else 1.0)
+        outlines = {}
+        for dz, half in _SACRUM.items():
+            points = np.array(half, dtype=np.float64)
+            x, y = frame.column(self._top + dz)
+            # a lumbarised S1 keeps only small wings, which do not reach the ilium
+            small = 0.72 if variant.transition == "lumbarisation" and dz >= 0 else 1.0
+            points[:, 0] *= width * small
+            outlines[self._top + dz] = moved(smooth(np.concatenate([points, mirrored(points)[-2:0:-1]]), 72), x, y)
+        self._bone = LoftShell(outlines, overrun=5.0)
+        x, y = frame.column(self._top - 90)
+        self._coccyx = LoftShell(
+            {self._top + dz: ellipse(x, y + front, a, b, n=32) for dz, (front, a, b) in _COCCYX.items()}, overrun=3.0
+        )
+        self._canal = Curve({self._top + dz: values for dz, values in _CANAL.items()})
+        self._bridges = _bridges(frame, rng) if variant.transition == "sacralisation" else []
+        self._frame = frame
+        self.high = max([self._bone.high, *(float(tube.points[:, 2].max()) + 10 for tube in self._bridges)])
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draw the sacroiliac joints, the bone, then what runs through it."""
+        z = canvas.z
+        outline = self._bone.at(z)
+        if outline is not None:
+            canvas.fill(inset(outline, -JOINT_SPACE_MM - 1.6), "hip_bone_cortex", over="hip_bone_marrow")
+            canvas.fill(inset(outline, -JOINT_SPACE_MM), "cartilage", over=("hip_bone_cortex", "hip_bone_marrow"))
+        paint_shells(canvas, [(self._bone, 1.3), (self._coccyx, 1.0)], "sacrum")
+        for tube in self._bridges:
+            canvas.fill(canvas.discs(*tube.cut(z)), "sacrum_cortex")
+            canvas.fill(canvas.discs(*tube.cut(z, shrink=1.3)), "sacrum_marrow")
+        if outline is not None:
+            self._paint_openings(canvas)
+
+    def _paint_openings(self, canvas: Canvas) -> None:
+        """The canal and, between two sacral vertebrae, the foramina on both sides of it."""
+        dz = canvas.z - self._top
+        x, y = self._frame.column(canvas.z)
+        width, height = _FORAMEN_MM
+        openings = []
+        for middle, across, front, canal, back in _FORAMINA:
+            squared = 1 - ((dz - middle) / height) ** 2
+            if squared > 0:
+                w = width * float(np.sqrt(squared))
+                right = _foramen(across, front, canal, back, w)
+                openings += [("intermuscular_fat", right), ("intermuscular_fat", mirrored(right))]
+        if min(_CANAL) <= dz <= max(_CANAL):
+            middle_y, a, b = self._canal(canvas.z)
+            corners = [(-a, middle_y + 0.3 * b), (0, middle_y + b), (a, middle_y + 0.3 * b), (0, middle_y - b)]
+            openings.append(("spinal_canal", smooth(corners, 32)))
+        for _, shape in openings:
+            canvas.fill(inset(moved(shape, x, y), -1.2), "sacrum_cortex", over="sacrum_marrow")
+        for tissue, shape in openings:
+            canvas.fill(moved(shape, x, y), tissue, over=("sacrum_cortex", "sacrum_marrow"))
+
+
+def _hip_bone(frame: Frame, rng: np.random.Generator) -> list[Blade]:
+    """The right hip bone without the ball of the acetabulum; what is drawn by chance differs from side to side."""
+    landmarks = ("ischium", "asis", "iliac_crest")
+    reference, heights = (-270.0, -88.0, -24.0), [frame.heights[name] for name in landmarks]
+    flare, thickness = rng.uniform(0.97, 1.02), rng.uniform(0.92, 1.08)
+    spread = Curve(_FEMALE_SPREAD)
+
+    def placed(stations: Mapping[float, Line], *, fixed: float = 0.0) -> dict[float, npt.NDArray[np.float64]]:
+        lines = {}
+        for z, line in stations.items():
+            points = np.array(line, dtype=np.float64)
+            if frame.female:
+                # the symphysis stays in the midline
+                points[:, 0] += float(spread(z)) * np.clip((points[:, 0] - fixed) / 25, 0, 1)
+            wing = np.clip((z + 156) / 40, 0, 1)
+            points[:, 0] = 50 + (points[:, 0] - 50) * (1 + wing * (flare - 1))
+            points[:, 2] *= 1 + wing * (thickness - 1)
+            lines[float(np.interp(z, reference, heights))] = points
+        return lines
+
+    return [
+        Blade(placed(_ILIUM), taper=5.0),
+        Blade(placed(_PUBIS, fixed=8.0), taper=4.0),
+        Blade(placed(_ISCHIUM), taper=5.0),
+    ]
+
+
+def _symphysis(frame: Frame) -> LoftShell:
+    """The cartilage between the pubic bones."""
+    top, bottom = frame.heights["symphysis_top"], frame.heights["symphysis_bottom"]
+    ends = {bottom: (19, 8), (top + bottom) / 2: (30, 10.5), top - 3: (40, 8)}
+    return LoftShell({z: ellipse(0, y, 2.4, b, power=4, n=32) for z, (y, b) in ends.items()}, overrun=2.0)
+
+
+def _bridges(frame: Frame, rng: np.random.Generator) -> list[Tube]:
+    """Bone between the sacral wings and the transverse processes of the last lumbar vertebra, on one side or both."""
+    last = list(frame.vertebrae.values())[-2]
+    s1 = frame.vertebrae["S1"]
+    sides = [(1.0,), (-1.0,), (1.0, -1.0)][rng.integers(3)]
+    return [
+        Tube(
+            [
+                (s1.x + side * 45, s1.y - 22, s1.z + 4),
+                (last.x + side * 46, (s1.y + last.y) / 2 - 20, (s1.z + last.z) / 2 + 3),
+                (last.x + side * 43, last.y - 19, last.z),
+            ],
+            [12, 10, 8],
+            step=2.0,
+        )
+        for side in sides
+    ]
+
+
+def _foramen(x: float, front: float, canal: float, back: float, width: float) -> Points:
+    """The opening from the front of the sacrum to its back beside the canal: wide in front, narrow behind."""
+    corners = [
+        (x - width, front + 6), (x - 0.8 * width, canal), (x - 0.5 * width, back - 4), (x + 0.4 * width, back - 4),
+        (x + 0.7 * width, canal), (x + width, front + 6),
+    ]  # fmt: skip
+    return np.array(corners)
