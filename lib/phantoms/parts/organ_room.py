@@ -66,6 +66,18 @@ class Room:
         places = [(self.x(z, float(u)), self.y(z, float(v)), z) for z, (u, v, _) in zip(heights, rows, strict=True)]
         return np.array(places)
 
+    def beside_column(self, rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """A path given from the front of the vertebral column, as (n, 3) reference mm in this body.
+
+        Args:
+            rows: (n, 3): x from the middle of the column and y from the front of its bodies, mm; reference height.
+        """
+        path = np.array(rows, dtype=np.float64)
+        path[:, 2] = [self.level(float(z)) for z in path[:, 2]]
+        columns = np.array([self._frame.column(float(z)) for z in path[:, 2]])
+        path[:, :2] += columns + np.array([0.0, _FRONT_OF_SPINE_MM])
+        return path
+
     def kept_inside(self, points: Points, z: float, gap: float | npt.NDArray[np.float64]) -> Points:
         """Points moved towards the middle of the cavity until they keep a distance, mm, from its wall."""
         centre, limit = self._limit(z)

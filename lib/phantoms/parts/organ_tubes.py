@@ -56,10 +56,16 @@ class HollowTube:
             return
         points, outer = canvas.warped(self._points[near, :2]), squared[near]
         inner = outer - self._radii[near] ** 2 + np.maximum(self._radii[near] - self._wall, 0.0) ** 2
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(near) > 1) + 1, [len(near)]])
-        for first, last in zip(starts[:-1], starts[1:], strict=True):
-            middle = near[(first + last) // 2]
-            filling = self._fillings[middle * len(self._fillings) // len(self._points)]
+        stretch = near * len(self._fillings) // len(self._points)
+        starts = np.flatnonzero(np.diff(near, prepend=-2) > 1)
+        for first, last in zip(starts, [*starts[1:], len(near)], strict=True):
+            low, high = points[first:last].min(axis=0), points[first:last].max(axis=0)
+            if (high - low).max() < 2.0 * np.sqrt(outer[first:last].max()):
+                # cut across: the content is that of the height of the slice
+                stretch[first:last] = stretch[first + np.argmax(outer[first:last])]
+        starts = np.flatnonzero((np.diff(near, prepend=-2) > 1) | (np.diff(stretch, prepend=-1) != 0))
+        for first, last in zip(starts, [*starts[1:], len(near)], strict=True):
+            filling = self._fillings[stretch[first]]
             self._section(canvas, points[first:last], outer[first:last], inner[first:last], filling, over)
 
     def _section(

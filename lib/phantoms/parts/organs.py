@@ -96,9 +96,9 @@ class Organs:
             [Filling("stomach_wall")],
         )
 
-        columns = np.array([frame.column(room.level(row[2])) for row in _PANCREAS]) + (0.0, 17.0)
         pancreas = np.array(_PANCREAS)
-        places = np.column_stack([columns + pancreas[:, :2] * (1.0, tight), pancreas[:, 2] + rng.normal(0, 5)])
+        lowered = float(rng.normal(0, 5))
+        places = room.beside_column(np.add(pancreas[:, :3] * (1.0, tight, 1.0), (0, 0, lowered)))
         atrophy = float(np.clip(1.08 - 0.004 * (frame.person.age_years - 40), 0.75, 1.1))
         gland = Tube(places, pancreas[:, 3] * atrophy, step=3.0)
         # lobules: fat dents the outline, more so in the old

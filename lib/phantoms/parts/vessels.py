@@ -1,4 +1,4 @@
-"""The great vessels of trunk and pelvis with their branches to the organs and in the mesentery."""
+"""The great vessels of trunk and pelvis with their branches to the organs."""
 
 from __future__ import annotations
 
@@ -57,10 +57,6 @@ _LIVER_BRANCHES = [
 
 _VISCERAL = (_MESENTERIC_VEIN, _MESENTERIC_ARTERY, _CELIAC, _PORTAL_VEIN, _SPLENIC_VEIN, _INFERIOR_MESENTERIC)
 
-_MESENTERY_ROOT = {78: (-12, 34), 45: (0, 36), 10: (12, 38), -25: (30, 36), -55: (48, 34)}
-"""Height to x from the middle of the column and y from its front: where the mesentery's vessels set out from."""
-_MESENTERY_BRANCHES = 46
-_NODES = 26
 _CALCIFIED_FROM_YEARS = 45.0
 
 
@@ -73,8 +69,8 @@ class Vessels:
         wide = float(rng.normal(1.0, 0.05)) * (0.9 if frame.female else 1.0)
         wide *= 1 + 0.003 * (frame.person.age_years - 50)
         shift = float(rng.normal(0, 2))
-        aorta = np.array(_AORTA) + (shift, 0, 0, 0)
-        cava = np.array(_CAVA) + (shift * 0.5, 0, 0, 0)
+        aorta = np.add(_AORTA, (shift, 0, 0, 0))
+        cava = np.add(_CAVA, (shift * 0.5, 0, 0, 0))
         self._aorta = self._along_spine(aorta, "aorta", size=wide)
         flat = {"size": float(rng.normal(0.95, 0.06)), "stretch": float(rng.uniform(1.05, 1.35))}
         self._cava = self._along_spine(cava, "vena_cava", **flat)
@@ -84,30 +80,23 @@ class Vessels:
             for upper, lower, size in (
                 (_ILIAC_ARTERY, _TO_GROIN_ARTERY, wide), (_ILIAC_VEIN, _TO_GROIN_VEIN, 1.0),
             ):  # fmt: skip
-                path, radii = self._on_column(np.array(upper) * mirror)
-                groin = np.array(lower) * mirror + (0, 0, frame.heights["symphysis_top"], 0)
-                radii = np.append(radii, groin[:, 3]) * size
-                self._branches.append(solid(np.concatenate([path, groin[:, :3]]), radii, "vessel", step=2.0))
+                above = np.array(upper) * mirror
+                below = np.add(np.array(lower) * mirror, (0, 0, frame.heights["symphysis_top"], 0))
+                path = np.concatenate([self._room.beside_column(above[:, :3]), below[:, :3]])
+                radii = np.append(above[:, 3], below[:, 3]) * size
+                self._branches.append(solid(path, radii, "vessel", step=2.5))
             self._branches.append(self._along_spine(np.array(_INTERNAL_ILIAC) * mirror, "vessel"))
         self._branches += [self._along_spine(np.array(rows), "vessel") for rows in _VISCERAL]
         self._branches += self._renal(rng)
         self._liver = SmallTubes([
             Tube(self._room.path(np.array(rows)[:, :3]), np.array(rows)[:, 3], step=2.0) for rows in _LIVER_BRANCHES
         ])  # fmt: skip
-        self._mesentery = SmallTubes([*self._fan(rng), *self._lymph_nodes(rng)])
         self._plaques = self._calcifications(rng, aorta, wide)
-
-    def _on_column(self, rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Places relative to the front of the vertebral column as (n, 3) reference mm, and the radii."""
-        heights = np.array([self._room.level(z) for z in rows[:, 2]])
-        columns = np.array([self._frame.column(z) for z in heights]) + (0.0, 17.0)
-        return np.column_stack([columns + rows[:, :2], heights]), rows[:, 3]
 
     def _along_spine(
         self, rows: npt.NDArray[np.float64], tissue: str, *, size: float = 1.0, stretch: float = 1.0
     ) -> HollowTube:
-        path, radii = self._on_column(rows)
-        return solid(path, radii * size, tissue, step=2.5, stretch=stretch)
+        return solid(self._room.beside_column(rows[:, :3]), rows[:, 3] * size, tissue, step=2.5, stretch=stretch)
 
     def _renal(self, rng: np.random.Generator) -> list[HollowTube]:
         """Arteries and veins between the great vessels and the hilum of the kidneys."""
@@ -122,35 +111,6 @@ class Vessels:
             tubes += [self._along_spine(np.array(rows), "vessel") for rows in (artery, vein)]
         return tubes
 
-    def _fan(self, rng: np.random.Generator) -> list[Tube]:
-        """Small vessels from the root of the mesentery, and of the mesocolon, towards the bowel."""
-        tubes = []
-        heights = sorted(_MESENTERY_ROOT)
-        table = np.array([_MESENTERY_ROOT[z] for z in heights], dtype=np.float64)
-        for _ in range(_MESENTERY_BRANCHES):
-            z = float(rng.uniform(heights[0], heights[-1]))
-            start = np.array([np.interp(z, heights, column) for column in table.T])
-            path, _ = self._on_column(np.array([[*start, z, 0.0]]))
-            angle = float(rng.uniform(-0.35 * np.pi, 1.35 * np.pi))
-            reach = float(rng.uniform(0.45, 0.85))
-            end_u = reach * float(np.cos(angle))
-            end_v = 0.32 + 0.45 * reach * float(np.sin(angle)) * (1 if np.sin(angle) > 0 else 0.5)
-            end = self._room.path([(end_u, end_v, z + rng.normal(-14, 22))])
-            middle = 0.5 * (path + end) + rng.normal(0, 4, (1, 3))
-            size = float(rng.uniform(1.3, 2.1))
-            tubes.append(Tube(np.concatenate([path, middle, end]), [size, size * 0.85, size * 0.6], step=1.5))
-        return tubes
-
-    def _lymph_nodes(self, rng: np.random.Generator) -> list[Tube]:
-        """Small nodes in the mesentery and beside the great vessels."""
-        tubes = []
-        for _ in range(_NODES):
-            spot = np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 0.6), rng.uniform(-80, 90)]])
-            place = self._room.path(spot)
-            along = rng.normal(0, 2.0, 3)
-            tubes.append(Tube(np.concatenate([place, place + along]), float(rng.uniform(1.4, 2.6)), step=1.0))
-        return tubes
-
     def _calcifications(
         self, rng: np.random.Generator, aorta: npt.NDArray[np.float64], wide: float
     ) -> SmallTubes | None:
@@ -159,7 +119,7 @@ class Vessels:
         count = int(years * rng.uniform(0.2, 1.0))
         if not count:
             return None
-        path, radii = self._on_column(aorta)
+        path, radii = self._room.beside_column(aorta[:, :3]), aorta[:, 3]
         order = np.argsort(path[:, 2])
         tubes = []
         for _ in range(count):
@@ -182,6 +142,5 @@ class Vessels:
         for tube in self._branches:
             tube.paint(canvas, (*_FREE, "renal_sinus"))
         self._liver.paint(canvas, "vessel", ("liver",))
-        self._mesentery.paint(canvas, "vessel", CAVITY_FAT)
         if self._plaques is not None:
             self._plaques.paint(canvas, "calcification", ("aorta",))
