@@ -16,6 +16,7 @@ from lib.phantoms.parts.chest import Chest
 from lib.phantoms.parts.chest_wall import ChestWall
 from lib.phantoms.parts.cover import Cover
 from lib.phantoms.parts.femur import Femur
+from lib.phantoms.parts.hardware import Hardware
 from lib.phantoms.parts.head import Head
 from lib.phantoms.parts.hip_muscles import HipMuscles
 from lib.phantoms.parts.illness import Illness
@@ -40,7 +41,7 @@ class Part(Protocol):
 # Later parts lie over earlier ones; soft parts say what they may cover (`over=`), bones come last.
 PARTS: tuple[Callable[[Frame], Part], ...] = (
     Cover, Wall, Back, Psoas, ChestWall, Chest, Organs, Vessels, Bowel, Illness, HipMuscles, ThighMuscles, LowerLegs,
-    Head, Arms, Pelvis, Femur, Ribs, Spine,
+    Head, Arms, Pelvis, Femur, Ribs, Spine, Hardware,
 )  # fmt: skip
 
 

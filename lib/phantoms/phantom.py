@@ -18,6 +18,7 @@ from lib.phantoms.appearance import Appearance
 from lib.phantoms.body import Body
 from lib.phantoms.calibration import calibrate
 from lib.phantoms.canvas import Grid
+from lib.phantoms.field import FieldOfView, field_of_view
 from lib.phantoms.frame import Frame, make_frame
 from lib.phantoms.person import CONDITIONS, Person, draw_person
 from lib.phantoms.scanner import Scanner, acquire, draw_scanner
@@ -33,6 +34,8 @@ class Region:
     tasks: tuple[str, ...]
 
 
+_THICK_MM = 2.5
+"""Slices thicker than this show partial volume."""
 _LUMBAR_TASKS = ("l3_slice", "l3_muscle", "l3_tissue", "body_composition")
 REGIONS: dict[str, Region] = {
     "abdomen": Region(("T10", 4), ("acetabulum_top", 0), _LUMBAR_TASKS),
@@ -160,15 +163,20 @@ class Phantom:
     @cached_property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size in world mm along x, y, z."""
-        field = self.scanner.field_mm or 450.0
+        side = self.scanner.field_mm or self._field.side_mm
         dz = self._range_mm / self.shape[2] if self._shape_wanted else self.scanner.slice_mm
-        return field / self.shape[0], field / self.shape[1], dz
+        return side / self.shape[0], side / self.shape[1], dz
+
+    @cached_property
+    def _field(self) -> FieldOfView:
+        return field_of_view(self.frame, *self._ends, circle=self.scanner.circle)
 
     @cached_property
     def _grid(self) -> Grid:
         scale = self.frame.width_scale
         (dx, dy, _), (nx, ny, _) = self.spacing, self.shape
-        return Grid(-(nx - 1) / 2 * dx / scale, dx / scale, nx, -(ny - 1) / 2 * dy / scale, dy / scale, ny)
+        x, y = self._field.x, self._field.y
+        return Grid(x - (nx - 1) / 2 * dx / scale, dx / scale, nx, y - (ny - 1) / 2 * dy / scale, dy / scale, ny)
 
     @cached_property
     def _heights(self) -> npt.NDArray[np.float64]:
@@ -183,15 +191,33 @@ class Phantom:
     @cached_property
     def _voxels(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
         """Tissue ids and HU, (x, y, z) in RAS order."""
-        body, appearance = self._body, Appearance(self.frame)
+        body, appearance, grid = self._body, Appearance(self.frame, kvp=self.scanner.kvp), self._grid
         tissue = np.empty(self.shape[::-1][:1] + self.shape[:2], np.uint8)
         ideal = np.empty(tissue.shape, np.float32)
         for k, z in enumerate(self._heights):
-            tissue[k] = body.slice(self._grid, float(z)).tissue
-            ideal[k] = appearance.hu(tissue[k], self._grid, float(z))
+            tissue[k] = body.slice(grid, float(z)).tissue
+            ideal[k] = appearance.hu(tissue[k], grid, float(z))
+        if self.spacing[2] > _THICK_MM:
+            self._average_over_thickness(ideal, appearance)
         rng = np.random.Generator(np.random.PCG64([self.seed, 3]))
         hu = acquire(ideal.transpose(1, 2, 0), scanner=self.scanner, spacing=self.spacing, rng=rng)
         return tissue.transpose(1, 2, 0), hu
+
+    def _average_over_thickness(self, ideal: npt.NDArray[np.float32], appearance: Appearance) -> None:
+        """Mix half of each slice's middle with a quarter of either face, which neighbouring slices share."""
+        half = self.spacing[2] / self.frame.height_scale / 2
+
+        def hu(z: float) -> npt.NDArray[np.float32]:
+            return appearance.hu(self._body.slice(self._grid, z).tissue, self._grid, z)
+
+        below = hu(float(self._heights[0]) - half)
+        for k, z in enumerate(self._heights):
+            above = hu(float(z) + half)
+            ideal[k] *= np.float32(0.5)
+            below += above
+            below *= np.float32(0.25)
+            ideal[k] += below
+            below = above
 
     @cached_property
     def _pose(self) -> npt.NDArray[np.float64]:
