@@ -1,31 +1,82 @@
-"""The surfaces and axes of the arms, beside the body."""
+"""The surfaces and axes of the arms: beside the body down to the fingertips, or raised beside the head."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from lib.phantoms.canvas import Points
 from lib.phantoms.frame import Frame
-from lib.phantoms.legs import SIDE_SIGN
+from lib.phantoms.legs import SIDE_SIGN, Leg
 from lib.phantoms.shapes import Curve, ellipse
+from lib.phantoms.trunk import SKIN_MM, Trunk
 
-# z: |x| and y of the middle, half-width, half-depth of the muscles; thickness of the fat
-_SHAPE = {-330: (225, -30, 12, 22, 2), -200: (222, -30, 22, 34, 4), 60: (215, -40, 34, 38, 6), 300: (200, -45, 42, 46, 8),
-          390: (178, -40, 40, 48, 6)}  # fmt: skip
+# z: |x| and y of the middle, half-width, half-depth of the muscles; thickness of the fat. The palm faces the thigh.
+_BESIDE = {
+    -341: (214, -14, 2, 4, 0.5), -336: (214, -15, 6, 12, 1), -310: (214, -16, 8, 26, 1), -280: (215, -18, 10, 34, 1.5),
+    -245: (216, -20, 14, 37, 2), -222: (216, -24, 17, 29, 2), -205: (216, -27, 19, 27, 2.5),
+    -180: (216, -30, 21, 29, 3), -100: (214, -38, 29, 36, 4), -30: (210, -44, 37, 42, 5),
+    20: (206, -46, 39, 42, 5), 50: (203, -46, 38, 38, 5),
+    90: (200, -46, 35, 38, 6), 180: (194, -46, 38, 44, 8), 250: (190, -45, 37, 47, 8), 300: (186, -43, 40, 50, 8),
+    330: (178, -41, 43, 49, 7), 352: (172, -38, 41, 45, 6), 370: (166, -37, 34, 37, 5), 382: (162, -36, 21, 24, 4),
+    388: (160, -36, 8, 9, 3),
+}  # fmt: skip
+_RAISED = {
+    322: (126, -30, 12, 14, 2), 336: (134, -30, 32, 36, 4), 360: (146, -28, 42, 46, 6), 395: (158, -26, 45, 49, 7),
+    430: (166, -20, 44, 47, 8), 480: (170, -10, 40, 44, 8), 540: (166, 4, 37, 41, 7), 600: (158, 18, 35, 38, 6),
+    640: (150, 26, 36, 38, 5),
+}  # fmt: skip
+
+_ARMPIT = 290.0
+"""Above it, the arm grows out of the trunk; below it hangs free, reference mm."""
+_SHOULDER, _SHOULDER_WIDTH = 352.0, 155.0
+"""Height of the joint, and the half-width of the trunk's muscles there that the tables suit."""
+_GAP_MM = 5.0
+_SLOPE = 0.16
+"""How fast the arm comes back to the body below a wide place."""
+_TRIED = np.arange(-340.0, _ARMPIT + 1, 16.0)
 
 
 class ArmSurface:
-    """One arm beside the body; `side` is the patient's."""
+    """One arm; `side` is the patient's."""
 
     def __init__(self, frame: Frame, side: str) -> None:
         self.sign = SIDE_SIGN[side]
-        self._shape = Curve(_SHAPE)
-        self.low, self.high = -340.0, 395.0
+        self.raised = not frame.arms_beside
+        table = _RAISED if self.raised else _BESIDE
+        self.low, self.high = (323.0, 640.0) if self.raised else (-340.0, 387.0)
+        # fat is spread over the body, though less over the arms
+        self._fat_factor = float(np.sqrt(frame.sizes.fat))
+        self._shape = Curve(table)
+        broad = float((self.sign * Trunk(frame).outer(_SHOULDER)[:, 0]).max()) - _SHOULDER_WIDTH
+        self._aside = Curve({_SHOULDER: broad, 400.0: broad} | ({} if self.raised else self._way_out(frame, side)))
+
+    def _way_out(self, frame: Frame, side: str) -> dict[float, float]:
+        """By how much the arm gives way to trunk and thigh, by height."""
+        trunk, leg = Trunk(frame), Leg(frame, side)
+        needed = {}
+        for z in _TRIED:
+            skins = [surface.skin(z) for surface in (trunk, leg) if surface.low <= z <= surface.high]
+            reach = max(float((self.sign * skin[:, 0]).max()) for skin in skins)
+            x, _, a, _, fat = self._shape(z)
+            needed[float(z)] = max(reach + _GAP_MM - float(x - a - fat * self._fat_factor - SKIN_MM), 0.0)
+        return {z: max(mm - _SLOPE * abs(z - at) for at, mm in needed.items()) for z in needed}
+
+    def axis(self, z: float) -> tuple[float, float]:
+        """The x and y of the middle of the arm."""
+        x, y = self._shape(z)[:2]
+        return self.sign * float(x + self._aside(z)), float(y)
+
+    def size(self, z: float) -> tuple[float, float]:
+        """Half-width and half-depth of the muscles."""
+        a, b = self._shape(z)[2:4]
+        return float(a), float(b)
 
     def outer(self, z: float) -> Points:
         """The fascia around the muscles."""
-        x, y, a, b, _ = self._shape(z)
-        return ellipse(self.sign * x, y, a, b, n=48)
+        return ellipse(*self.axis(z), *self.size(z), n=48)
 
     def skin(self, z: float) -> Points:
         """The outer surface."""
-        x, y, a, b, fat = self._shape(z)
-        return ellipse(self.sign * x, y, a + fat + 1.8, b + fat + 1.8, n=48)
+        a, b = self.size(z)
+        cover = float(self._shape(z)[4]) * self._fat_factor + SKIN_MM
+        return ellipse(*self.axis(z), a + cover, b + cover, n=48)

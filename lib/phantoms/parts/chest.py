@@ -32,8 +32,8 @@ _LEFT_DOME = {
     -8: (-0.58, 0.43, 0.25, 0.35), -3: (-0.58, 0.42, 0.16, 0.22), 0: (-0.58, 0.42, 0.02, 0.03),
 }  # fmt: skip
 _CENTRE_DOME = {  # under the heart
-    -100: (0.0, 0.68, 0.55, 0.7), -60: (0.0, 0.68, 0.55, 0.68), -30: (0.0, 0.72, 0.5, 0.56), -12: (-0.05, 0.78, 0.42, 0.38),
-    -4: (-0.08, 0.8, 0.3, 0.22), 0: (-0.05, 0.8, 0.03, 0.02),
+    -100: (0.0, 0.68, 0.55, 0.7), -60: (0.0, 0.68, 0.55, 0.68), -30: (0.0, 0.72, 0.5, 0.56),
+    -12: (-0.05, 0.78, 0.42, 0.38), -4: (-0.08, 0.8, 0.3, 0.22), 0: (-0.05, 0.8, 0.03, 0.02),
 }  # fmt: skip
 _HEART_ABOVE_DOME = 14.0
 """By how much the diaphragm under the heart lies lower than the lower one of the domes, mm."""
@@ -163,8 +163,8 @@ _BRONCHI = (
     (((3, 30, 292), (-14, 29, 280), (-32, 26, 268), (-46, 20, 254)), (8, 6.5, 5.5, 4.5)),
     (((24, 27, 275), (40, 26, 279), (52, 24, 286)), (5.5, 4.5, 3.5)),
 )
-_OESOPHAGUS = ((-3, 20, 398), (-5, 16, 340), (-4, 18, 300), (-2, 20, 270), (-4, 21, 240), (-10, 25, 205), (-17, 32, 172),
-               (-20, 38, 160))  # fmt: skip
+_OESOPHAGUS = ((-3, 20, 398), (-5, 16, 340), (-4, 18, 300), (-2, 20, 270), (-4, 21, 240), (-10, 25, 205),
+               (-17, 32, 172), (-20, 38, 160))  # fmt: skip
 _AIRWAY_WALL_MM = 1.4
 
 # Crura: edge of the space between them, right front to left, from the middle of the vertebral body
@@ -187,7 +187,7 @@ class Chest:
 
         self._heart = Loft({z: placed(corners) for z, corners in _HEART.items()}, overrun=7.0)
         self._cavities = [Loft({z: placed(c) for z, c in cavity.items()}, overrun=6.0) for cavity in _CAVITIES]
-        self._grooves = [Tube(np.array(path) + [*shift, 0], radius, step=2.0) for path, radius in _GROOVES]
+        self._grooves = [Tube(np.array(path) + np.array([*shift, 0.0]), radius, step=2.0) for path, radius in _GROOVES]
         self._vessels = [
             (tissue, Tube(path, np.array(radii) * rng.uniform(0.92, 1.08), step=2.5))
             for tissue, path, radii in _VESSELS
@@ -229,7 +229,7 @@ class Chest:
         right, left = self._edges(z).reshape(2, -1)
         share = np.linspace(0, 1, len(right))
         y = cy + _BODY_FRONT + share * (front + 4 - cy - _BODY_FRONT)
-        spine = np.array(_BESIDE_SPINE) + [0, cy]
+        spine = np.array(_BESIDE_SPINE) + np.array([0.0, cy])
         middle = cx * np.concatenate([np.ones(len(spine)), 1 - share])
         x_right, x_left = np.concatenate([spine[:, 0], right]), np.concatenate([spine[:, 0], left])
         both_y = np.concatenate([spine[:, 1], y])

@@ -10,11 +10,14 @@ import numpy.typing as npt
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.tissues import TISSUES, ids
 
+Floats = npt.NDArray[np.float64]
+
 _STEP_MM = 1.5
 _STEMS = 13
 """Segmental vessels that leave each hilum."""
-_STEM_RADIUS_MM = 3.2
-_THINNEST_MM = 0.7
+_STEM_RADIUS_MM = 3.4
+_STEM_LENGTH_MM = 36.0
+_THINNEST_MM = 0.8
 _GENERATIONS = 4
 
 
@@ -34,48 +37,52 @@ class Tree:
         return near[cut, :2], np.sqrt(squared[cut])
 
 
-def lung_tree(rng: np.random.Generator, centre: npt.NDArray[np.float64]) -> Tree:
+def lung_tree(rng: np.random.Generator, centre: Floats) -> Tree:
     """Vessels of both lungs, spreading from the hila; the drawing leaves out what is not in the lung.
 
     Args:
         rng: what the branches are drawn by.
         centre: x, y, z of the middle between the hila, reference mm.
     """
-    points: list[npt.NDArray[np.float64]] = []
-    radii: list[npt.NDArray[np.float64]] = []
+    growth = _Growth(rng)
     for sign in (1.0, -1.0):
-        hilum = centre + [sign * 44.0, 2.0, -4.0]
+        hilum = centre + np.array([sign * 44.0, 2.0, -4.0])
         # spread evenly over the directions away from the midline by the golden angle
         share = (np.arange(_STEMS) + 0.5) / _STEMS
         polar, turn = np.arccos(1 - 2 * share), np.pi * (1 + 5**0.5) * np.arange(_STEMS)
         for angle, about in zip(polar, turn, strict=True):
             direction = np.array([np.sin(angle) * np.cos(about), np.sin(angle) * np.sin(about), np.cos(angle)])
             direction[0] = sign * (0.25 + abs(direction[0]))
-            _grow(hilum, direction, _STEM_RADIUS_MM * rng.uniform(0.8, 1.15), 34.0, _GENERATIONS, rng, points, radii)
-    all_points, all_radii = np.concatenate(points), np.concatenate(radii)
-    order = np.argsort(all_points[:, 2], kind="stable")
-    return Tree(all_points[order], all_radii[order])
+            growth.branch(hilum, direction, radius=_STEM_RADIUS_MM * rng.uniform(0.8, 1.15), generations=_GENERATIONS)
+    points, radii = np.concatenate(growth.points), np.concatenate(growth.radii)
+    order = np.argsort(points[:, 2], kind="stable")
+    return Tree(points[order], radii[order])
 
 
-def _grow(
-    start: npt.NDArray[np.float64], direction: npt.NDArray[np.float64], radius: float, length: float, generations: int,
-    rng: np.random.Generator, points: list[npt.NDArray[np.float64]], radii: list[npt.NDArray[np.float64]],
-) -> None:  # fmt: skip
-    """Add a branch, slightly curved, and its two or three daughters."""
-    direction = direction / np.sqrt((direction**2).sum())
-    bend = rng.normal(0, 0.25, 3)
-    length = length * rng.uniform(0.75, 1.25)
-    t = np.arange(0, length, _STEP_MM)[:, None]
-    points.append(start + t * direction + t**2 / length * bend)
-    radii.append(np.linspace(radius, radius * 0.8, len(t)))
-    if generations == 0:
-        return
-    daughters = 3 if rng.random() < 0.4 else 2
-    end = points[-1][-1]
-    for _ in range(daughters):
-        turned = direction + bend + rng.normal(0, 0.55, 3)
-        thinner = max(radius * rng.uniform(0.58, 0.78), _THINNEST_MM)
-        _grow(end, turned, thinner, length * 0.8, generations - 1, rng, points, radii)
+class _Growth:
+    """A tree in the making: the samples along its branches so far."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self.points: list[Floats] = []
+        self.radii: list[Floats] = []
+
+    def branch(self, start: Floats, direction: Floats, *, radius: float, generations: int) -> None:
+        """Add a branch, slightly curved, and its two or three daughters."""
+        rng = self._rng
+        direction = direction / np.sqrt(np.square(direction).sum())
+        bend = rng.normal(0, 0.25, 3)
+        length = _STEM_LENGTH_MM * 0.8 ** (_GENERATIONS - generations) * rng.uniform(0.75, 1.25)
+        t = np.arange(0, length, _STEP_MM)[:, None]
+        path = np.asarray(start + t * direction + t * t / length * bend, dtype=np.float64)
+        self.points.append(path)
+        self.radii.append(np.linspace(radius, radius * 0.8, len(t)))
+        if generations == 0:
+            return
+        for _ in range(3 if rng.random() < 0.4 else 2):
+            turned = direction + bend + rng.normal(0, 0.55, 3)
+            thinner = max(radius * rng.uniform(0.6, 0.8), _THINNEST_MM)
+            self.branch(path[-1], turned, radius=thinner, generations=generations - 1)
 
 
 def stamp(
