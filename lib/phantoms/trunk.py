@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import OrderedDict
+from dataclasses import astuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,11 @@ SKIN_MM = 1.8
 # spinal column, x and y of the gutter beside the spine (in the pelvis: where the iliac wing meets the sacrum), y at the
 # midline; roundness of the curve between flank and gutter (2 is an ellipse, 1 a straight line).
 _INNER = {
-    -290: (24, -28, -8, 14, 22, 24, 2.0), -238: (46, -15, 40, 26, 12, 10, 2.0), -200: (58, -8, 46, 34, 14, 6, 2.0),
-    -158: (64, 5, 60, 42, 4, 0, 1.9), -120: (90, 24, 71, 48, -12, -4, 1.5), -88: (112, 32, 76, 50, -30, -8, 1.3),
-    -50: (119, 20, 79, 62, -38, -12, 1.6), -24: (119, 8, 80, 74, -41, -12, 2.0), 0: (118, 2, 80, 79, -42, -12, 2.1),
+    -290: (24, -28, -8, 14, 22, 24, 2.0), -238: (46, -15, 16, 26, 12, 10, 2.0), -200: (57, -12, 36, 34, 14, 6, 2.0),
+    -185: (57, -8, 46, 38, 10, 3, 2.0), -158: (70, 5, 56, 42, 4, 0, 1.9), -145: (80, 10, 61, 42, 0, -2, 1.8),
+    -130: (92, 18, 65, 46, -9, -4, 2.0), -116: (101, 24, 69, 52, -14, -5, 2.0), -102: (110, 30, 73, 56, -23, -7, 2.0),
+    -90: (115, 37, 76, 60, -35, -9, 2.0), -80: (119, 32, 78, 62, -43, -10, 1.9), -62: (122, 18, 79, 72, -47, -12, 1.9),
+    -45: (121, 10, 80, 78, -44, -12, 2.0), -24: (119, 6, 80, 79, -42, -12, 2.1), 0: (118, 2, 80, 79, -42, -12, 2.1),
     50: (119, 0, 82, 76, -45, -12, 2.2), 110: (126, -5, 86, 64, -45, -10, 2.2), 165: (133, -10, 90, 58, -48, -8, 2.3),
     220: (136, -14, 88, 55, -50, -6, 2.3), 280: (138, -16, 78, 52, -50, -6, 2.3), 330: (114, -18, 58, 46, -46, -5, 2.3),
     370: (68, -20, 30, 36, -40, -5, 2.2), 400: (44, -16, 14, 28, -30, -5, 2.0),
@@ -35,9 +38,10 @@ _INNER = {
 # What lies between the inner and the outer surface, mm. z: thickness in front (rectus), at the flank, and half way
 # between flank and gutter; how much of it is muscle of the abdominal wall.
 _WALL = {
-    -290: (8, 34, 20, 0), -238: (20, 108, 40, 0.1), -200: (24, 108, 60, 0.2), -158: (15, 98, 62, 0.2),
-    -120: (11, 60, 52, 0.35), -88: (10.5, 38, 38, 0.6), -50: (11, 26, 23, 0.9), -24: (11, 24, 20, 1),
-    0: (11, 23, 20, 1), 50: (11, 21, 18, 1), 110: (11.5, 17, 16, 0.6), 165: (13, 15, 16, 0.35),
+    -290: (8, 34, 20, 0), -238: (28, 106, 40, 0), -200: (24, 106, 60, 0), -158: (13, 92, 62, 0),
+    -145: (12, 80, 62, 0.05), -130: (11.5, 64, 58, 0.15), -116: (11, 51, 54, 0.25), -102: (11, 40, 50, 0.4),
+    -90: (11, 32, 44, 0.5), -80: (11, 27, 38, 0.6), -62: (11, 23, 27, 0.8), -45: (11, 23, 20, 0.95),
+    -24: (11, 23.5, 20, 1), 0: (11, 23, 20, 1), 50: (11, 21, 18, 1), 110: (11.5, 17, 16, 0.6), 165: (13, 15, 16, 0.35),
     220: (14, 16, 20, 0.1), 280: (18, 20, 24, 0), 330: (22, 46, 36, 0), 370: (26, 72, 50, 0), 400: (22, 26, 30, 0),
 }  # fmt: skip
 
@@ -47,9 +51,9 @@ _WALL = {
 _BACK = {
     -290: (24, 40, 8, 60, 20, 70, 40, 0), -238: (6, 62, -26, 128, -4, 150, 40, 0),
     -200: (-20, 62, -32, 130, -10, 160, 35, 0), -158: (-34, 60, -48, 128, -26, 158, 18, 0),
-    -120: (-52, 56, -62, 112, -42, 144, -2, 0.1), -88: (-62, 50, -70, 98, -54, 132, -18, 0.3),
-    -50: (-70, 44, -77, 82, -62, 112, -34, 0.8), -24: (-75, 42, -81, 77, -64, 92, -44, 1),
-    0: (-76, 42, -82, 77, -64, 87, -46, 1), 50: (-75, 42, -82, 75, -64, 85, -50, 1),
+    -120: (-52, 56, -64, 116, -42, 150, -2, 0.1), -88: (-64, 54, -74, 108, -56, 140, -18, 0.2),
+    -62: (-69, 50, -80, 96, -68, 126, -36, 0.5), -45: (-72, 45, -79, 82, -70, 116, -44, 0.8),
+    -24: (-75, 42, -81, 77, -65, 92, -46, 1), 0: (-76, 42, -82, 77, -64, 87, -46, 1), 50: (-75, 42, -82, 75, -64, 85, -50, 1),
     110: (-71, 42, -80, 72, -66, 86, -56, 0.9), 165: (-66, 44, -74, 80, -66, 108, -48, 0.5),
     220: (-64, 50, -74, 96, -60, 126, -38, 0.2), 280: (-64, 56, -72, 108, -52, 140, -20, 0.1),
     330: (-66, 60, -74, 112, -54, 146, -20, 0), 370: (-64, 56, -72, 104, -56, 132, -24, 0),
@@ -58,10 +62,10 @@ _BACK = {
 BACK_ANCHOR = (8.0, -38.0)
 """|x| and y, relative to the middle of the column, of the laminae, from which the muscles of the back grow."""
 
-_ROOM = {-238: 0.1, -120: 0.7, -60: 1.0, 80: 1.0, 180: 0.5, 260: 0.1}  # where more visceral fat shows
+_ROOM = {-238: 0.0, -158: 0.0, -90: 0.6, -45: 1.0, 80: 1.0, 180: 0.5, 260: 0.1}  # where more visceral fat shows
 _FAT = {  # z: thickness of the subcutaneous fat in front, at the side, behind the flank, behind, mm
     -290: (10, 20, 22, 16), -238: (14, 24, 26, 16), -200: (17, 24, 27, 18), -150: (18, 19, 26, 20),
-    -90: (18, 14, 28, 18), -40: (18, 12, 30, 14), 0: (17, 11, 30, 13), 80: (14, 9, 20, 10), 180: (11, 9, 11, 9),
+    -90: (18, 14, 28, 18), -40: (19, 13, 32, 15), 0: (18.5, 12, 32.5, 14), 80: (14, 9, 20, 10), 180: (11, 9, 11, 9),
     280: (10, 10, 10, 9), 400: (5, 6, 6, 7),
 }  # fmt: skip
 _FEMALE_WIDTH = {-238: 1.03, -150: 1.06, -90: 1.04, -24: 0.97, 30: 0.93, 110: 0.95, 280: 0.94, 370: 0.93, 400: 0.9}
@@ -70,8 +74,15 @@ _CLEFT = {-270: 30.0, -230: 34.0, -195: 14.0, -165: 4.0, -140: 0.0}  # depth of 
 # Along the half outline: 0 the midline in front, 1 the flank, 2 the gutter, 3 the midline behind.
 _STEPS: Floats = np.concatenate([np.linspace(0, 1, 26), np.linspace(1, 2, 22)[1:], np.linspace(2, 3, 8)[1:]])
 _FRONT, _SIDE, _REST = _STEPS <= 1, (_STEPS > 1) & (_STEPS <= 2), _STEPS > 2
+FRONT_POWER = 2 / 2.35
+"""In front |x| grows along the outline like this power of a sine."""
 RECTUS_EDGE = 0.36
 """Where along the half outline the linea semilunaris lies: the lateral edge of the rectus."""
+
+
+_Layers = tuple[Points, Points, Points, Floats, Floats]
+_KEPT = 8
+_RECENT: OrderedDict[tuple[int, tuple[float, ...], float], tuple[Frame, _Layers]] = OrderedDict()
 
 
 class Trunk:
@@ -91,7 +102,6 @@ class Trunk:
         self._deep = float(rng.uniform(-3, 3))
         self._sag = float(rng.uniform(0.7, 1.3))
         self.low, self.high = -285.0 + shift, 400.0
-        self._layers = lru_cache(maxsize=4)(self._compute)
 
     def centre(self, z: float) -> tuple[float, float]:
         """The x and y of the point from which the outlines are seen under the ANGLES."""
@@ -115,36 +125,43 @@ class Trunk:
         weight = np.broadcast_to(np.asarray(share, dtype=np.float64), N)[:, None]
         return self.inner(z) * (1 - weight) + self.outer(z) * weight
 
-    def along(self, z: float, sign: float, at: Floats, depth: Floats) -> Points:
-        """Points within the wall, placed by where on the wall and how deep they lie.
+    def across(self, z: float, sign: float, at: Floats) -> tuple[Points, Points]:
+        """Where the wall begins and ends at places on it; what lies between is a blend of the two.
 
         Args:
             z: height.
             sign: 1 for the right half, -1 for the left one.
             at: (n,) place along the half outline: 0 is the midline in front, 1 the flank, 2 the gutter beside the
                 spine, 3 the midline behind.
-            depth: (n,) share of the wall's thickness: 0 is the inner surface, 1 the outer one.
 
         Returns:
-            (n, 2) points.
+            (n, 2) points of the inner and of the outer surface.
         """
         _, outer, inner, right, left = self._layers(z)
-        angle = np.interp(at, _STEPS, right if sign > 0 else left)
-        centre = np.array(self.centre(z))
-        radii = [np.sqrt(((outline - centre) ** 2).sum(axis=1)) for outline in (inner, outer)]
-        low, high = (np.interp(angle, ANGLES, radius, period=2 * np.pi) for radius in radii)
-        radius = low + (high - low) * depth
-        return centre + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-    def thickness(self, z: float, sign: float, at: Floats) -> Floats:
-        """(n,) distance in mm between the two surfaces at places along the half outline."""
-        ends = [self.along(z, sign, at, np.full(len(at), share)) for share in (0.0, 1.0)]
-        return np.sqrt(((ends[1] - ends[0]) ** 2).sum(axis=1))  # type: ignore[no-any-return]
+        turn = np.interp(at, _STEPS, right if sign > 0 else left) / (2 * np.pi) * N
+        before = np.floor(turn)
+        share = (turn - before)[:, None]
+        first = before.astype(np.intp) % N
+        second = (first + 1) % N
+        low, high = (ring[first] * (1 - share) + ring[second] * share for ring in (inner, outer))
+        return low, high
 
     def back_scale(self) -> float:
         """How large the compartment of the muscles of the back is: it shrinks less than the muscles within it."""
         size = self._frame.sizes.paraspinal
         return size if size > 1 else 1 - 0.6 * (1 - size)
+
+    def _layers(self, z: float) -> _Layers:
+        """What :meth:`_compute` gives: all parts of a body ask for the same surfaces of the same slice."""
+        key = (id(self._frame), astuple(self._frame.sizes), z)
+        if key in _RECENT:
+            return _RECENT[key][1]
+        layers = self._compute(z)
+        # the frame is kept with them, so that no other one gets its id
+        _RECENT[key] = (self._frame, layers)
+        if len(_RECENT) > _KEPT:
+            _RECENT.popitem(last=False)
+        return layers
 
     def _half(self, z: float, sign: float) -> tuple[Points, Floats]:
         """Half of the inner surface, front to back, as (n, 2), and the thickness of what lies on it."""
@@ -156,12 +173,15 @@ class Trunk:
         broad = self._broad * (float(self._width(z)) if female else 1.0)
         rear = y0 + mid
         front = rear + (front + self._deep - rear) * (1 + 0.5 * room)
+        # the hip bones keep their place, so a broad body has more on them
+        thick_side += (1 - muscle) * w * (broad - 1)
+        broad = 1 + muscle * (broad - 1)
         w, gx = w * broad * (1 + 0.3 * room), gx * (1 + 0.1 * room)
         yw += 6 * room
         t = _STEPS
         quarter = t[_FRONT] * np.pi / 2
-        power = 2 / 2.35
-        x_front, y_front = w * np.sin(quarter) ** power, yw + (front - yw) * np.cos(quarter) ** power
+        x_front = w * np.sin(quarter) ** FRONT_POWER
+        y_front = yw + (front - yw) * np.cos(quarter) ** FRONT_POWER
         quarter = (t[_SIDE] - 1) * np.pi / 2
         power = 2 / roundness
         x_side = gx + (w - gx) * np.cos(quarter) ** power
@@ -176,12 +196,12 @@ class Trunk:
         hip = 1 - muscle
         thickness = np.interp(
             t, [0, 0.06, 0.2, RECTUS_EDGE, 0.55, 0.8, 1.05, 1.5, 1.82, 2, 3],
-            [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.35 * hip) * thick_side,
-             (0.97 - 0.22 * hip) * thick_side, thick_side, thick_rear, 0.6 * thick_rear, 4, 4],
+            [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.5 * hip) * thick_side,
+             (0.97 - 0.42 * hip) * thick_side, thick_side, thick_rear, 0.6 * thick_rear, 4, 4],
         )  # fmt: skip
         return half, np.maximum(thickness * grown, 3.0)
 
-    def _compute(self, z: float) -> tuple[Points, Points, Points, Floats, Floats]:
+    def _compute(self, z: float) -> _Layers:
         """Skin, outer and inner surface; the directions of the steps along the right and the left half."""
         centre = np.array(self.centre(z))
         inner = np.empty(N)

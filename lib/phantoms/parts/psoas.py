@@ -33,6 +33,10 @@ _BELOW_JUNCTION = 30.0
 """Psoas and iliacus are one muscle from this far, mm, above the acetabulum on."""
 
 
+_INTO_BONE = 4.0
+"""How far, mm, the iliacus reaches beyond the inner surface of the pelvis, where the iliac wing covers it."""
+
+
 class Psoas:
     """Psoas and iliacus, from the spine and the iliac wing to the lesser trochanter."""
 
@@ -41,6 +45,7 @@ class Psoas:
         self._trunk = Trunk(frame)
         rng = frame.rng("psoas")
         heights = frame.heights
+        self._iliacus_top, self._iliacus_low = heights["iliac_crest"] - 12, heights["acetabulum_top"] + 5
         self._junction = heights["acetabulum_top"] + _BELOW_JUNCTION
         size = frame.sizes.psoas
         self._sides = {1.0: float(rng.uniform(0.97, 1.03)), -1.0: float(rng.uniform(0.97, 1.03))}
@@ -62,7 +67,7 @@ class Psoas:
         outlines = {}
         for z, points in stations.items():
             # it grows away from the spine and the bones behind it
-            hold = points[1] * 0.5 + points[0] * 0.25 + points.mean(axis=0) * 0.25
+            hold = points[1] * 0.25 + points[0] * 0.45 + points[7] * 0.3
             outlines[z] = smooth(hold + (points - hold) * size, 36)
         self._loft = Loft(outlines, overrun=12.0)
 
@@ -72,27 +77,25 @@ class Psoas:
         joined = z <= self._junction
         x0 = 0.0
         for sign, size in self._sides.items():
-            if self._frame.heights["acetabulum_top"] - 15 < z < self._frame.heights["iliac_crest"] - 8:
+            if self._iliacus_low < z < self._iliacus_top:
                 canvas.fill(self._iliacus(z, sign), "iliopsoas" if joined else "iliacus", over=_ROOM)
             outline = self._loft.at(z)
             if outline is not None:
                 x0, _ = self._frame.column(z)
                 placed = scaled(_on_side(outline, sign, x0), size)
-                canvas.fill(placed, "iliopsoas" if joined else "psoas_major", over=(*_ROOM, "quadratus_lumborum"))
+                canvas.fill(placed, "iliopsoas" if joined else "psoas_major", over=_ROOM)
 
     def _iliacus(self, z: float, sign: float) -> Points:
         """What lines the inner surface of the iliac wing, reaching into the bone that is drawn over it."""
-        heights = self._frame.heights
-        top = heights["iliac_crest"] - 8
-        deep = min((top - z) / 50.0, 1.0)
-        at = np.linspace(1.0 - 0.05 * deep, 1.55 + 0.25 * deep, 18)
-        inner = self._trunk.along(z, sign, at, np.full(18, 0.0))
-        thick = (4.0 + 11.0 * deep) * self._frame.sizes.psoas * np.sqrt(np.sin(np.linspace(0.1, np.pi - 0.1, 18)))
-        tangent = np.gradient(inner, axis=0)
-        normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
-        normal /= np.sqrt((normal**2).sum(axis=1, keepdims=True))
-        inwards = -normal * np.sign((normal * (inner - self._trunk.centre(z))).sum(axis=1, keepdims=True))
-        return np.concatenate([inner + inwards * thick[:, None], (inner - inwards * 5.0)[::-1]])
+        deep = min((self._iliacus_top - z) / 55.0, 1.0)
+        at = np.linspace(1.06 - 0.06 * deep, 1.55 + 0.25 * deep, 18)
+        wing, _ = self._trunk.across(z, sign, at)
+        along = np.gradient(wing, axis=0)
+        inwards = np.stack([along[:, 1], -along[:, 0]], axis=1) * sign
+        inwards /= np.sqrt((inwards**2).sum(axis=1, keepdims=True))
+        profile = np.sqrt(np.sin(np.linspace(0.12, np.pi - 0.12, 18)))
+        thickness = (3.0 + 12.0 * deep) * self._frame.sizes.psoas * profile
+        return np.concatenate([wing + inwards * thickness[:, None], (wing - inwards * _INTO_BONE)[::-1]])
 
 
 def _on_side(outline: Points, sign: float, x0: float) -> Points:

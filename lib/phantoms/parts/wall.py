@@ -8,12 +8,12 @@ import numpy.typing as npt
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.shapes import Curve
-from lib.phantoms.trunk import RECTUS_EDGE, Trunk
+from lib.phantoms.trunk import FRONT_POWER, RECTUS_EDGE, Trunk
 
 Floats = npt.NDArray[np.float64]
 
 _SIDES = (1.0, -1.0)
-_MUSCLE_ROOM = ("intermuscular_fat",)
+_ROOM = ("intermuscular_fat",)
 
 # Half-width of the rectus, mm, and half the width of the linea alba; z relative to L3's inferior endplate.
 _RECTUS = {-200: (15, 1), -150: (32, 0.8), -90: (52, 1), -24: (66, 2), 60: (70, 4.5), 120: (72, 6), 200: (74, 9)}
@@ -29,6 +29,10 @@ _LAYERS: dict[str, tuple[float, float, float, float]] = {
 
 # Height of the costal margin above L3's endplate along the half outline.
 _MARGIN = {0.0: 180.0, 0.2: 165.0, 0.45: 115.0, 0.7: 70.0, 1.0: 38.0, 1.4: 40.0, 1.8: 62.0, 2.0: 75.0}
+_ON_RIBS = 0.58
+"""Share of the wall at which the ribs end and the external oblique on them begins."""
+_PAPER_MM = 1.7
+"""Thickness of a rectus as thin as paper."""
 _PLACES: Floats = np.linspace(0, 2.1, 64)
 
 
@@ -62,82 +66,87 @@ class Wall:
         if not self._low < z < 260.0:
             return
         for sign in _SIDES:
+            low, high = self._trunk.across(z, sign, _PLACES)
             for name in _LAYERS:
-                outline = self._layer(name, z, sign)
+                outline = self._layer(name, z, low, high)
                 if outline is not None:
-                    canvas.fill(outline, name, over=_MUSCLE_ROOM)
+                    canvas.fill(outline, name, over=_ROOM)
             if z < _RECTUS_TOP:
-                canvas.fill(self._rectus_outline(z, sign), "rectus_abdominis", over=(*_MUSCLE_ROOM, *_LAYERS))
+                canvas.fill(self._rectus_outline(z, sign), "rectus_abdominis", over=(*_ROOM, *_LAYERS))
             outline = self._latissimus(z, sign)
             if outline is not None:
-                canvas.fill(outline, "latissimus_dorsi", over=_MUSCLE_ROOM)
+                canvas.fill(outline, "latissimus_dorsi", over=_ROOM)
 
-    def _layer(self, name: str, z: float, sign: float) -> Points | None:
-        """The outline of one of the flat muscles, None where it is not."""
-        first, last, low, high = _LAYERS[name]
-        outermost = name == "external_oblique"
-        # the external oblique goes on over the ribs, the others end at the costal margin
+    def _layer(self, name: str, z: float, low: Points, high: Points) -> Points | None:
+        """The outline of one of the flat muscles, None where it is not.
+
+        Args:
+            name: of the muscle.
+            z: height.
+            low: (n, 2) inner surface of the wall at _PLACES.
+            high: (n, 2) outer surface.
+        """
+        first, last, start, end = _LAYERS[name]
         room = _ramp(z - self._floor, 16.0)
-        top = _ramp(self._margin - z, 18.0)
-        over_ribs = 1 - top
-        if outermost:
+        under_ribs = _ramp(self._margin - z, 18.0)
+        begin = np.full(len(_PLACES), start)
+        if name == "external_oblique":
+            # it alone goes on over the ribs
             room = room * _ramp(225.0 - 60.0 * np.abs(_PLACES - 0.8) - z, 30.0)
-            low_share = low + (0.58 - low) * over_ribs + 0.0 * room
+            begin = start + (_ON_RIBS - start) * (1 - under_ribs)
         else:
-            room = room * top
-            low_share = np.full(len(_PLACES), low)
-        taper = _ramp(_PLACES - first, 0.14) * _ramp(last - _PLACES, 0.3)
-        amount = room * np.sqrt(taper)
-        there = amount > 0.02
-        if not there.any():
+            room = room * under_ribs
+        amount = room * np.sqrt(_ramp(_PLACES - first, 0.14) * _ramp(last - _PLACES, 0.3))
+        there = np.flatnonzero(amount > 0.02)
+        if not len(there):
             return None
-        edge = np.flatnonzero(there)
-        part = slice(edge[0], edge[-1] + 1)
-        at = _PLACES[part]
-        planes = self._plane_mm / np.maximum(self._trunk.thickness(z, sign, at), 1.0)
-        middle = (low_share[part] + high) / 2
-        half = ((high - low_share[part]) / 2 - planes / 2).clip(0.02) * amount[part]
-        if outermost:
-            middle = high - half - planes * 0.2
-        within = self._trunk.along(z, sign, at, middle - half)
-        without = self._trunk.along(z, sign, at, middle + half)
-        return np.concatenate([within, without[::-1]])
+        part = slice(there[0], there[-1] + 1)
+        across = high[part] - low[part]
+        plane = self._plane_mm / np.maximum(np.sqrt((across**2).sum(axis=1)), 1.0)
+        half = np.maximum((end - begin[part]) / 2 - plane / 2, 0.02) * amount[part]
+        middle = end - half if end == 1.0 else (begin[part] + end) / 2
+        return _band(low[part], across, middle - half, middle + half)
 
     def _rectus_outline(self, z: float, sign: float) -> Points:
-        """A flat lens beside the linea alba."""
+        """A flat lens with blunt ends beside the linea alba."""
         width, alba = self._rectus(z)
-        width *= self._rectus_width
-        inner = self._trunk.inner(z)
-        reach = float(np.abs(inner[:, 0]).max())
-        # on the front of the outline x grows with the place nearly like a sine
-        across = np.array([alba * self._alba, width])
-        ends = 2 / np.pi * np.arcsin(np.clip(across / reach, 0, 1) ** (2.35 / 2))
-        t = np.linspace(0, 1, 15)
-        at = ends[0] + (ends[1] - ends[0]) * t
-        profile = (1 - np.abs(2 * t - 1) ** 3.6) ** (1 / 2.2)
-        thickness = self._trunk.thickness(z, sign, at)
-        over_ribs = float(_ramp(np.array(z - 110.0), 70.0))
-        low, high = 0.04 + 0.46 * over_ribs, 0.96
-        half = (high - low) / 2 * profile
-        full = np.maximum(thickness * (high - low), 0.1)
-        half = half * (1 - self._thin * (1 - np.minimum(1.8 / full, 1.0)))
-        middle = (low + high) / 2
-        within = self._trunk.along(z, sign, at, middle - half)
-        without = self._trunk.along(z, sign, at, middle + half)
-        return np.concatenate([within, without[::-1]])
+        reach = float(np.abs(self._trunk.inner(z)[:, 0]).max())
+        edges = np.array([alba * self._alba, width * self._rectus_width])
+        # in front |x| grows along the outline like a power of a sine
+        first, last = 2 / np.pi * np.arcsin(np.clip(edges / reach, 0, 1) ** (1 / FRONT_POWER))
+        u = -np.cos(np.linspace(0, np.pi, 19))
+        low, high = self._trunk.across(z, sign, first + (last - first) * (u + 1) / 2)
+        across = high - low
+        on_ribs = float(_ramp(np.array(z - 110.0), 70.0))
+        start, end = 0.05 + 0.45 * on_ribs, 0.97
+        full = np.sqrt((across**2).sum(axis=1)) * (end - start)
+        thinned = 1 - self._thin * (1 - np.minimum(_PAPER_MM / np.maximum(full, 0.1), 1.0))
+        half = (end - start) / 2 * thinned * (1 - np.abs(u) ** 4) ** 0.5
+        return _band(low, across, (start + end) / 2 - half, (start + end) / 2 + half)
 
     def _latissimus(self, z: float, sign: float) -> Points | None:
         """A thin sheet behind the flank, from the iliac crest upwards; above z = 120 the chest wall goes on with it."""
-        low = self._frame.heights["iliac_crest"] + 10.0
-        if not low < z < 120.0:
+        bottom = self._frame.heights["iliac_crest"] + 10.0
+        if not bottom < z < 120.0:
             return None
-        rise = min((z - low) / 90.0, 1.0)
-        at = np.linspace(1.98 - 0.15 * rise, 1.5 - 0.35 * rise, 14)
-        thickness = self._trunk.thickness(z, sign, at)
+        rise = min((z - bottom) / 90.0, 1.0)
+        low, high = self._trunk.across(z, sign, np.linspace(1.98 - 0.15 * rise, 1.5 - 0.35 * rise, 14))
+        across = high - low
         profile = np.sqrt(np.sin(np.linspace(0.15, np.pi - 0.1, 14)))
-        share = np.minimum((2.0 + 5.0 * rise) / np.maximum(thickness, 1), 0.5) * profile
-        top = np.full(14, 0.99)
-        return np.concatenate([self._trunk.along(z, sign, at, top), self._trunk.along(z, sign, at, top - share)[::-1]])
+        share = np.minimum((2.0 + 5.0 * rise) / np.maximum(np.sqrt((across**2).sum(axis=1)), 1.0), 0.5) * profile
+        return _band(low, across, 0.99 - share, np.full(14, 0.99))
+
+
+def _band(low: Points, across: Points, start: Floats, end: Floats) -> Points:
+    """The outline of a layer of the wall.
+
+    Args:
+        low: (n, 2) inner surface of the wall.
+        across: (n, 2) from there to the outer surface.
+        start: (n,) share of the wall at which the layer begins.
+        end: (n,) share at which it ends.
+    """
+    return np.concatenate([low + across * start[:, None], (low + across * end[:, None])[::-1]])
 
 
 def _ramp(value: Floats, width: float) -> Floats:
