@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from lib.phantoms.canvas import Canvas, Points
@@ -12,13 +10,15 @@ from lib.phantoms.legs import HIP_JOINT, SIDE_SIGN, Leg
 from lib.phantoms.parts.shells import Ball, Bar, LoftShell, Shell, paint_shells
 from lib.phantoms.shapes import Curve, ellipse, scaled, smooth
 
+_Ovals = dict[float, tuple[float, float, float, float]]
+
 # Reference z -> thickness of the cortex of the shaft, mm.
 _CORTEX = {
     -172: 1.2, -225: 1.8, -250: 3.0, -275: 5.0, -310: 6.6, -400: 7.3, -480: 6.5, -530: 4.2, -560: 2.4, -590: 1.4,
     -632: 1.2,
 }  # fmt: skip
 # Greater trochanter and shaft, reference z -> middle from the shaft's axis (x to the side, y), half-width, half-depth.
-_SHAFT = {
+_SHAFT: _Ovals = {
     -174: (12, -15, 6, 9), -180: (11, -12, 10, 14), -190: (10, -9, 13, 18), -200: (8, -6, 15.5, 19.5),
     -212: (3, -3, 18, 19.5), -225: (0, -1, 18.5, 18), -240: (0, 0, 17, 16.5), -262: (0, 0, 15, 15.2),
     -300: (0, 0, 13.8, 14.6), -400: (0, 0, 13.4, 14.6), -480: (0, 0, 14, 14.8), -525: (0, 0, 16, 15.2),
@@ -34,12 +34,17 @@ _KNEE_END = {
     -618: ((-37, -4), (-25, 15), (-1, 10), (24, 18), (37, -4), (22, -12), (0, 1), (-22, -12)),
 }  # fmt: skip
 # Each condyle: middle from the axis (x to the side, y), half-width, half-depth.
-_CONDYLE = {-590: (22, -12, 6, 8), -600: (24, -12, 13, 20), -612: (24.5, -9, 15, 27), -622: (24, -7, 14, 25),
+_CONDYLE: _Ovals = {-590: (22, -12, 6, 8), -600: (24, -12, 13, 20), -612: (24.5, -9, 15, 27), -622: (24, -7, 14, 25),
             -630: (23, -6, 9, 16)}  # fmt: skip
 
 # Lesser trochanter and linea aspera, on the back of the shaft: middle from the axis (x to the side, y), half-axes.
-_LESSER_TROCHANTER = {-238: (-6, -11, 4, 4), -250: (-11, -13, 7, 7), -259: (-7, -12, 5, 5)}
-_LINEA_ASPERA = {-275: (3, -11, 4, 3), -310: (0, -13.5, 4.5, 4), -400: (-1, -14, 4.5, 4), -480: (-1, -12.5, 4, 3)}
+_LESSER_TROCHANTER: _Ovals = {-236: (-6, -9, 6, 6), -250: (-11, -11, 9, 9), -261: (-7, -10, 6, 6)}
+_LINEA_ASPERA: _Ovals = {
+    -275: (3, -11, 4, 3),
+    -310: (0, -13.5, 4.5, 4),
+    -400: (-1, -14, 4.5, 4),
+    -480: (-1, -12.5, 4, 3),
+}
 
 _NECK_RADIUS_MM = 14.0
 _NECK_END = (-211.0, 1.0)
@@ -89,7 +94,7 @@ class _Bone:
         shift, sign = frame.pelvis_shift, SIDE_SIGN[side]
         head = (sign * HIP_JOINT[0], HIP_JOINT[1], frame.heights["hip"])
 
-        def ovals(stations: Mapping[float, tuple[float, float, float, float]]) -> dict[float, Points]:
+        def ovals(stations: _Ovals) -> dict[float, Points]:
             outlines = {}
             for z, (x, y, a, b) in stations.items():
                 x0, y0 = leg.shaft(z + shift)

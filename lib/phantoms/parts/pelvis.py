@@ -23,14 +23,14 @@ _ILIUM: dict[float, Line] = {
     -24: ((119, -44, 5), (121, -40, 5), (123, -36, 5), (124, -32, 5), (125, -28, 5), (126, -24, 5), (127, -20, 5)),
     -30: ((100, -66, 5), (109, -57, 6), (116, -47, 6.5), (122, -36, 6.5), (126, -23, 6), (129, -9, 6), (130, 3, 5)),
     -45: ((76, -82, 6), (90, -73, 5.5), (104, -61, 4.5), (116, -45, 3.8), (125, -26, 4), (130, -5, 6), (132, 14, 6.5)),
-    -62: ((57, -91, 8), (70, -79, 7), (87, -66, 4.5), (103, -51, 3), (116, -31, 2.8), (126, -5, 4.5), (130, 24, 6.5)),
-    -80: ((48, -93, 9), (58, -80, 9), (74, -64, 6), (93, -48, 3), (109, -28, 2.6), (121, 0, 3.2), (126, 36, 6.5)),
-    -90: ((46, -93, 9), (56, -77, 9.5), (69, -58, 7), (89, -44, 3), (107, -25, 2.5), (118, 2, 3.2), (123, 40, 6)),
-    -102: ((45, -92, 8.5), (55, -74, 9.5), (67, -55, 8), (86, -41, 3.4), (102, -23, 2.6), (113, 1, 3.8), (118, 34, 5)),
+    -62: ((57, -91, 8), (70, -79, 7), (86, -64, 4.5), (100, -47, 3), (113, -27, 2.8), (123, -3, 4.5), (130, 24, 7.5)),
+    -80: ((48, -93, 9), (58, -80, 9), (73, -62, 6), (89, -43, 3), (104, -23, 2.6), (117, 4, 3.4), (126, 36, 7)),
+    -90: ((46, -93, 9), (56, -77, 9.5), (68, -57, 7), (85, -40, 3), (101, -20, 2.5), (114, 6, 3.4), (123, 39, 6.5)),
+    -102: ((45, -92, 8.5), (55, -74, 9.5), (67, -55, 8), (83, -38, 3.4), (98, -19, 2.6), (110, 4, 3.8), (118, 34, 5.5)),
     -116: ((44, -90, 7), (53, -75, 9), (64, -57, 9), (81, -41, 4.6), (95, -24, 3.6), (105, -2, 5), (109, 25, 5)),
     -130: ((46, -84, 4.5), (52, -74, 7.5), (61, -59, 9), (75, -43, 7), (88, -26, 6.5), (97, -6, 7), (101, 20, 6)),
-    -145: ((55, -70, 4), (59, -62, 7), (65, -52, 9), (73, -40, 10), (82, -26, 11), (90, -8, 11), (95, 17, 7)),
-    -156: ((60, -61, 4), (63, -54, 8), (68, -44, 13), (74, -32, 16), (80, -20, 17), (86, -6, 14), (91, 17, 5.5)),
+    -145: ((55, -70, 4), (59, -62, 7), (66, -52, 10), (76, -40, 13), (84, -25, 14), (91, -7, 12), (95, 17, 7)),
+    -159: ((60, -61, 4), (63, -54, 8), (69, -44, 15), (76, -32, 20), (82, -18, 22), (87, -4, 16), (91, 17, 5.5)),
     -167: ((86, -51, 5), (74, -49, 10), (66, -40, 10), (64, -25, 9), (67, -9, 8), (75, 5, 9), (86, 13, 5)),
     -185: ((95, -48, 4), (80, -50, 9), (67, -43, 8), (60.5, -25, 3.5), (62, -4, 4), (69, 9, 8), (79, 15, 5)),
     -198: ((90, -48, 5), (78, -51, 10), (66, -45, 9), (60.5, -29, 3.5), (62, -10, 3.5), (67, 3, 6), (73, 12, 5)),
@@ -40,9 +40,9 @@ _ILIUM: dict[float, Line] = {
 _PUBIS: dict[float, Line] = {
     -178: ((61, 13, 4), (64, 12, 5), (68, 10, 6), (73, 7, 6)),
     -188: ((43, 30, 4), (51, 25, 6), (60, 18, 8), (69, 8, 8)),
-    -197: ((20, 41, 4.5), (31, 36, 6), (45, 29, 7.5), (60, 16, 8)),
-    -203: ((8, 40, 8), (22, 37, 7.5), (40, 29, 8), (57, 17, 7.5)),
-    -210: ((8, 36, 10), (20, 34, 9), (34, 29, 8), (48, 20, 6)),
+    -197: ((20, 41, 4.5), (31, 36, 6), (47, 27, 7.5), (66, 8, 8)),
+    -203: ((8, 40, 8), (22, 37, 7.5), (42, 28, 8), (62, 9, 7.5)),
+    -210: ((8, 36, 10), (20, 34, 9), (34, 29, 8), (50, 18, 6)),
     -217: ((8, 32, 10.5), (15, 31, 9.5), (23, 28, 7.5), (31, 24, 5)),
     -227: ((7.5, 27, 10), (12, 26, 9), (17, 23, 7), (23, 19, 5)),
     -237: ((7, 20, 8), (11, 18, 7), (16, 13, 6), (22, 8, 5)),
@@ -56,10 +56,10 @@ _ISCHIUM: dict[float, Line] = {
     -186: ((73, -50, 3), (68, -54, 4), (61, -60, 4), (54, -64, 3)),
     -196: ((82, -38, 5), (77, -46, 9), (68, -55, 7), (53, -66, 3)),
     -205: ((79, -32, 6), (76, -42, 10), (71, -51, 10), (62, -60, 4)),
-    -213: ((75, -28, 6), (73, -38, 10), (70, -47, 11), (67, -55, 7)),
-    -226: ((69, -26, 5), (69, -36, 9), (68, -46, 12), (66, -54, 9)),
-    -240: ((62, -25, 5), (64, -35, 9), (64, -46, 12), (62, -54, 9)),
-    -255: ((56, -27, 6), (58, -36, 10), (60, -45, 12), (60, -52, 8)),
+    -213: ((74, -29, 8), (72, -38, 11), (70, -47, 11.5), (67, -55, 7)),
+    -226: ((69, -31, 8), (69, -38, 11.5), (68, -46, 13), (66, -53, 10)),
+    -240: ((62, -30, 8), (64, -37, 11.5), (64, -46, 13.5), (62, -53, 10)),
+    -255: ((56, -30, 8), (58, -37, 11), (60, -45, 12.5), (60, -52, 9)),
     -265: ((53, -32, 6), (56, -39, 9), (58, -45, 9), (59, -50, 6)),
     -270: ((54, -34, 5), (56, -39, 8), (58, -44, 8), (58, -48, 5)),
 }  # fmt: skip
@@ -69,10 +69,12 @@ _CORTEX = {-270: 1.6, -230: 1.8, -200: 1.8, -165: 2.2, -145: 2.2, -110: 1.6, -60
 # How far, mm, the bones of a woman lie further to the side: the wide pelvic outlet and the wide pubic arch.
 _FEMALE_SPREAD = {-270: 9, -240: 8, -215: 4, -198: 1, -185: 0, -24: 0}
 
-CUP_MM = 6.0
+CUP_MM = 4.5
 """Thickness of the bone around the acetabulum."""
 # The acetabulum opens to the side, to the front and downwards.
 _CUP_AXIS = (0.72, 0.33, -0.61)
+_NOTCH_DEPTH_MM = 16.0
+"""How far below the middle of the femoral head the acetabulum ends in its notch."""
 _CUP_DEPTH_MM = 2.0
 """How far the rim lies beyond the equator of the femoral head."""
 
@@ -98,8 +100,8 @@ _CANAL = {
     -66: (-10.5, 6, 3.2),
     -78: (-7, 4, 2),
 }
-# Sacral foramina S1 to S4: height below the middle of S1, x, y of the front, of the canal and of the back.
-_FORAMINA = ((-17, 23, 10, -22, -50), (-37, 20, 9, -17, -40), (-56, 17, 8, -12, -30), (-74, 13, 6, -7, -20))
+# Sacral foramina S1 to S4: height above the middle of S1; x, y of the front from the column, y of the back.
+_FORAMINA = ((-17, 23, 12, -48), (-37, 20, 10, -38), (-56, 17, 9, -28), (-74, 13, 7, -19))
 _FORAMEN_MM = (5.0, 5.5)
 """Half-width and half-height of a sacral foramen."""
 _COCCYX = {-90: (0, 11, 5.5), -100: (-1, 9, 5.5), -112: (2, 6.5, 4.5), -124: (9, 4, 3.5)}
@@ -161,7 +163,7 @@ class _Cup:
         """As :meth:`lib.phantoms.parts.shells.Shell.at`."""
         dz = z - self._z
         squared = (self._radius - shrink) ** 2 - dz**2
-        if squared <= 1.0:
+        if squared <= 1.0 or dz < -_NOTCH_DEPTH_MM:
             return None
         r = float(np.sqrt(squared))
         circle = ellipse(0, 0, r, r, n=48)
@@ -216,16 +218,16 @@ class _Sacrum:
         dz = canvas.z - self._top
         x, y = self._frame.column(canvas.z)
         width, height = _FORAMEN_MM
+        canal_y, a, b = self._canal(canvas.z)
         openings = []
-        for middle, across, front, canal, back in _FORAMINA:
+        for middle, across, front, back in _FORAMINA:
             squared = 1 - ((dz - middle) / height) ** 2
             if squared > 0:
                 w = width * float(np.sqrt(squared))
-                right = _foramen(across, front, canal, back, w)
-                openings += [("intermuscular_fat", right), ("intermuscular_fat", mirrored(right))]
+                for shape in (_root_canal(across, front, 0.8 * a, canal_y, w), ellipse(across - 2, back, 0.6 * w, 6)):
+                    openings += [("intermuscular_fat", shape), ("intermuscular_fat", mirrored(shape))]
         if min(_CANAL) <= dz <= max(_CANAL):
-            middle_y, a, b = self._canal(canvas.z)
-            corners = [(-a, middle_y + 0.3 * b), (0, middle_y + b), (a, middle_y + 0.3 * b), (0, middle_y - b)]
+            corners = [(-a, canal_y + 0.3 * b), (0, canal_y + b), (a, canal_y + 0.3 * b), (0, canal_y - b)]
             openings.append(("spinal_canal", smooth(corners, 32)))
         for _, shape in openings:
             canvas.fill(inset(moved(shape, x, y), -1.2), "sacrum_cortex", over="sacrum_marrow")
@@ -286,10 +288,10 @@ def _bridges(frame: Frame, rng: np.random.Generator) -> list[Tube]:
     ]
 
 
-def _foramen(x: float, front: float, canal: float, back: float, width: float) -> Points:
-    """The opening from the front of the sacrum to its back beside the canal: wide in front, narrow behind."""
+def _root_canal(x: float, front: float, canal_x: float, canal_y: float, width: float) -> Points:
+    """The way of a nerve from the side of the sacral canal to the front of the bone, where it is widest."""
     corners = [
-        (x - width, front + 6), (x - 0.8 * width, canal), (x - 0.5 * width, back - 4), (x + 0.4 * width, back - 4),
-        (x + 0.7 * width, canal), (x + width, front + 6),
+        (x - width, front), (canal_x - 0.5 * width, canal_y), (canal_x, canal_y - 0.5 * width),
+        (canal_x + 0.7 * width, canal_y), (x + width, front),
     ]  # fmt: skip
     return np.array(corners)
