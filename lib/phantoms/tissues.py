@@ -151,16 +151,16 @@ _row("cartilage", 110, None, "plain", _BONE)
 for _level in (*CERVICAL, *THORACIC, *LUMBAR, "S1"):
     _own = (f"vertebra_{_level}",) if f"vertebra_{_level}" in STORED_SCHEMAS["l3_slice"] else ()
     _row(f"{_level}_cortex", 620, None, "cortex", _BONE, *_own)
-    _row(f"{_level}_marrow", 175, None, "marrow", _BONE, *_own)
+    _row(f"{_level}_marrow", 165, None, "marrow", _BONE, *_own)
 for _name in ("sacrum", "sternum", "clavicle", "scapula", "humerus", "forearm_bone", "hand_bone", "skull",
               "mandible", "hyoid", "lower_leg_bone", "patella", "foot_bone"):  # fmt: skip
     _row(f"{_name}_cortex", 900, None, "cortex", _BONE)
-    _row(f"{_name}_marrow", 150, None, "marrow", _BONE)
+    _row(f"{_name}_marrow", 90, None, "marrow", _BONE)
 for _name, _label in (("hip_bone", "iliac_bone"), ("femur", "femur")):
     _row(f"{_name}_cortex", 1000, None, "cortex", _BONE, _label)
-    _row(f"{_name}_marrow", 140, None, "marrow", _BONE, _label)
+    _row(f"{_name}_marrow", 100, None, "marrow", _BONE, _label)
 _row("femur_fatty_marrow", -40, None, "marrow", _BONE, "femur")
-_row("rib_marrow", 160, None, "marrow", _BONE)
+_row("rib_marrow", 120, None, "marrow", _BONE)
 for _number in RIBS:
     for _side in SIDES:
         _row(f"rib_{_number}_{_side}", 550, None, "cortex", _BONE)
