@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame, Vertebra
-from lib.phantoms.parts.spine_arch import ArchSize, arch_bars, arch_size, canal_depth, is_sacralised
+from lib.phantoms.parts.spine_arch import ArchSize, arch_bars, arch_sizes, canal_depth, is_sacralised
 from lib.phantoms.parts.spine_solids import Bar, Block, Cut, Field, block_of
 from lib.phantoms.shapes import Curve, ellipse
 from lib.phantoms.trunk import Trunk
@@ -51,7 +52,7 @@ class Spine:
         rng, trunk = frame.rng("spine"), Trunk(frame)
         levels = frame.person.variant.levels
         vertebrae = [frame.vertebrae[level] for level in levels]
-        sizes = [arch_size(level, levels, rng) for level in levels]
+        sizes = list(arch_sizes(frame).values())
         spur = max(frame.person.age_years - 50.0, 0.0) / 30.0 * 2.0 * float(rng.uniform(0.2, 1.0))
         bodies = [_body(frame, vertebra, spur) for vertebra in vertebrae]
         self._bones = []
@@ -96,7 +97,7 @@ class Spine:
             for outer, inner in surfaces:
                 outer[part] = np.maximum(outer[part], -wall)
                 inner[part] = np.maximum(inner[part], _CANAL_WALL_MM - wall)
-        for (upper, upper_in), (lower, lower_in) in zip(surfaces, surfaces[1:], strict=False):
+        for (upper, upper_in), (lower, lower_in) in pairwise(surfaces):
             middle = (upper - lower) / 2
             gap = _JOINT_GAP_MM / 2
             canvas.fill(replace(cut.mask, inside=(upper < 0) & (lower < 0)), "cartilage")

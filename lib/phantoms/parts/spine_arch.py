@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lib.phantoms.frame import Frame, Vertebra
+from lib.phantoms.head_surface import HeadSurface
 from lib.phantoms.parts.spine_solids import Bar
 from lib.phantoms.shapes import Curve
 from lib.phantoms.trunk import Trunk
@@ -96,10 +97,22 @@ def place_of(level: str, levels: tuple[str, ...]) -> float:
     return float(number if level[0] == "C" else 7 + number)
 
 
-def arch_size(level: str, levels: tuple[str, ...], rng: np.random.Generator) -> ArchSize:
-    """Sizes of a vertebra's arch with some individual variation."""
-    row = _SIZES(place_of(level, levels)) * rng.uniform(0.95, 1.05, len(fields(ArchSize)))
-    return ArchSize(*(float(value) for value in row))
+def arch_sizes(frame: Frame) -> dict[str, ArchSize]:
+    """Sizes of the arches of all vertebrae, with some individual variation and what goes with a variant of the ribs."""
+    rng = frame.rng("arches")
+    variant = frame.person.variant
+    sizes = {}
+    for level in variant.levels:
+        row = _SIZES(place_of(level, variant.levels)) * rng.uniform(0.95, 1.05, len(fields(ArchSize)))
+        sizes[level] = ArchSize(*(float(value) for value in row))
+    if variant.rib_l1:  # the rib stands for the greater part of the transverse process
+        sizes["L1"] = replace(sizes["L1"], transverse_u=_SHORT_MM)
+    if variant.rib_12 == "absent":  # T12 looks like a lumbar vertebra
+        sizes["T12"] = replace(sizes["T12"], transverse_u=_LUMBAR_LIKE_MM, transverse_v=-7.0)
+    return sizes
+
+
+_SHORT_MM, _LUMBAR_LIKE_MM = 21.0, 30.0
 
 
 def canal_depth(vertebra: Vertebra, size: ArchSize) -> float:
@@ -125,7 +138,7 @@ class Joint:
 
 
 _FACET_MM = 3.8
-"""Half-thickness of an articular process; the two of a joint would overlap a little and share the joint between them."""
+"""Half-thickness of an articular process; the two of a joint overlap a little and share what is between them."""
 
 
 def joint_of(vertebra: Vertebra, size: ArchSize, sign: float) -> Joint:
@@ -154,7 +167,7 @@ def arch_bars(
     for sign in (1.0, -1.0):
         bars += _side(vertebra, size, sign, uneven=float(rng.uniform(0.93, 1.07)), person=frame)
         bars += _lower_articular(vertebra, size, sign, below)
-    bars.append(_spinous(vertebra, size, trunk, lean=float(rng.uniform(-2.0, 2.0))))
+    bars.append(_spinous(frame, vertebra, size, trunk, lean=float(rng.uniform(-2.0, 2.0))))
     return bars
 
 
@@ -228,13 +241,21 @@ def _lower_articular(
     return [Bar.between(start, end, joint.normal, (size.lamina_a, _FACET_MM), (joint.wide, joint.wide * 0.85))]
 
 
-def _spinous(vertebra: Vertebra, size: ArchSize, trunk: Trunk, *, lean: float) -> Bar:
+def _fascia_y(frame: Frame, trunk: Trunk, z: float) -> float:
+    """The y of the fascia behind the spine; in the neck that of its muscles."""
+    neck = HeadSurface(frame)
+    inside = [float(neck.outer(z)[:, 1].min())] if z > neck.low else []
+    if z < trunk.high:
+        inside.append(float(trunk.outer(z)[_BACK, 1]))
+    return max(inside)
+
+
+def _spinous(frame: Frame, vertebra: Vertebra, size: ArchSize, trunk: Trunk, *, lean: float) -> Bar:
     """The spinous process; its tip stays under the fascia of the back."""
     v0 = -canal_depth(vertebra, size)
     start = vertebra.at(0.0, v0 - size.canal_b - 1.5, -0.3 * vertebra.height / 2)
     tip = vertebra.at(lean, v0 + size.spine_v, size.spine_w)
-    if tip[2] < trunk.high:
-        tip[1] = max(tip[1], float(trunk.outer(float(tip[2]))[_BACK, 1]) + 5.0)
+    tip[1] = max(tip[1], _fascia_y(frame, trunk, float(tip[2])) + 5.0)
     return Bar.between(
         start, tip, vertebra.axes[0], (size.spine_a, size.spine_a * 1.15), (size.spine_root_h, size.spine_tip_h)
     )
