@@ -13,19 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lib.phantoms.canvas import Canvas, Mask
+from lib.phantoms.canvas import Canvas, Mask, Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.legs import Leg
 from lib.phantoms.shapes import Curve
 from lib.phantoms.tissues import TISSUES
+from lib.phantoms.trunk import ANGLES, Trunk
 
 Knots = tuple[tuple[float, float, float], ...]
 """x and y of the right leg, reference mm, and radius, mm, of the knots of a muscle's line in a slice."""
 
 FAT = "intermuscular_fat"
-_PLANE_MM = 1.3  # fat between two healthy muscles
+_PLANE_MM = 1.1  # fat between two healthy muscles
 _PLANE_ATROPHIED_MM = 5.0  # what is added when all muscle is gone
 _MIN_RADIUS_MM = 0.6
+_HIP_TO_THIGH_MM = 40.0  # below the hip joint the fascia of the thigh gradually takes over from that of the trunk
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Tiling:
 
     def __init__(self, frame: Frame, side: str, courses: Mapping[str, Course]) -> None:
         self._leg = Leg(frame, side)
+        self._trunk = Trunk(frame)
+        self._thigh_alone = frame.heights["hip"] - _HIP_TO_THIGH_MM
         rng = frame.rng(f"hip and thigh muscles {side}")
         self._muscles = [_Muscle(frame, name, course, rng) for name, course in courses.items()]
 
@@ -63,10 +67,10 @@ class Tiling:
         if not muscles:
             return
         growth = self._leg.growth(z)
-        placed = [
-            (muscle, canvas.warped(self._leg.place(knots[:, :2], z)), knots[:, 2] * growth, muscle.reach * growth)
-            for muscle, knots in muscles
-        ]
+        placed = []
+        for muscle, knots in muscles:
+            centres = self._inside_trunk(self._leg.place(knots[:, :2], z), knots[:, 2], z)
+            placed.append((muscle, canvas.warped(centres), knots[:, 2] * growth, muscle.reach * growth))
         low = np.min([(centres - (radii + reach)[:, None]).min(axis=0) for _, centres, radii, reach in placed], axis=0)
         high = np.max([(centres + (radii + reach)[:, None]).max(axis=0) for _, centres, radii, reach in placed], axis=0)
         room = canvas.box(low[0], high[0], low[1], high[1])
@@ -79,6 +83,19 @@ class Tiling:
         plane = _PLANE_MM + _PLANE_ATROPHIED_MM * max(1.0 - growth, 0.0)
         won = contest.won(plane) & canvas.is_any(room, over)
         canvas.tissue[room.window][won] = contest.winner[won]
+
+    def _inside_trunk(self, centres: Points, radii: npt.NDArray[np.float64], z: float) -> Points:
+        """Knots at the hip drawn towards the middle until they lie under the fascia of this trunk."""
+        share = min(max((z - self._thigh_alone) / _HIP_TO_THIGH_MM, 0.0), 1.0)
+        if not share:
+            return centres
+        middle = np.array(self._trunk.centre(z))
+        away = centres - middle
+        distance = np.maximum(np.sqrt((away**2).sum(axis=1)), 1.0)
+        fascia = np.sqrt(((self._trunk.outer(z) - middle) ** 2).sum(axis=1))
+        room = np.interp(np.arctan2(away[:, 1], away[:, 0]), ANGLES, fascia, period=2 * np.pi) - 0.8 * radii - 1.0
+        pulled = np.minimum(room / distance, 1.0)[:, None]
+        return middle + away * (1.0 - share + share * pulled)  # type: ignore[no-any-return]
 
 
 class _Muscle:
