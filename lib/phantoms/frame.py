@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ class Vertebra:
         """Height of the middle of the inferior endplate."""
         return self.z - self.height / 2
 
-    @property
+    @cached_property
     def axes(self) -> npt.NDArray[np.float64]:
         """Its own directions as rows, unit vectors in x, y, z: to its right, to its front, up along its axis."""
         up = np.array([np.tan(self.roll), np.tan(self.tilt), 1.0])
@@ -91,7 +92,9 @@ class Vertebra:
         front = np.array([-np.sin(self.turn), np.cos(self.turn), 0.0])
         front -= (front * up).sum() * up
         front /= np.sqrt((front**2).sum())
-        return np.stack([np.cross(front, up), front, up])
+        right = np.array([front[1] * up[2] - front[2] * up[1], front[2] * up[0] - front[0] * up[2],
+                          front[0] * up[1] - front[1] * up[0]])  # fmt: skip
+        return np.stack([right, front, up])
 
     def at(self, right: float, front: float, up: float) -> npt.NDArray[np.float64]:
         """The place (x, y, z) of a point given along its own directions from the middle of the body, mm."""

@@ -11,7 +11,7 @@ from lib.phantoms.canvas import Points
 Sections = dict[float, tuple[float, float]]
 """Share of the length (0 to 1) to half-thickness and half-height of a band, mm."""
 
-_STEP_MM = 1.5
+_STEP_MM = 2.2
 _STEEPEST = 0.4
 """Least cosine of a path's slope: steeper bands are cut as if they were this steep."""
 
@@ -29,7 +29,7 @@ class Band:
         knots = np.asarray(path, dtype=np.float64)
         along = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(knots, axis=0) ** 2).sum(axis=1)))])
         spline = CubicSpline(along, knots)
-        fine = spline(np.linspace(0, along[-1], 400))
+        fine = spline(np.linspace(0, along[-1], 200))
         run = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(fine, axis=0) ** 2).sum(axis=1)))])
         self.length = float(run[-1] if length is None else min(length, run[-1]))
         at = np.linspace(0, self.length, max(int(np.ceil(self.length / _STEP_MM)), 2) + 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
@@ -48,7 +51,7 @@ _FIRST_CARTILAGE: Sections = {0: (5.5, 4.0), 1: (5.5, 4.5)}
 _DEPTH_MM = 4.75
 """Distance of the middle of a rib from the inner surface of the wall."""
 _CORTEX_MM = 1.1
-_LOW_Z, _HIGH_Z, _LAYER_MM = 20.0, 390.0, 12.0
+_LOW_Z, _HIGH_Z, _LAYER_MM = 16.0, 400.0, 16.0
 _PLACES = np.linspace(0, 2.05, 56)
 
 # Share of the way from the sternal notch down to the tip of the xiphoid process: half-width and half-depth, mm.
@@ -58,44 +61,62 @@ _STERNUM = Curve({
 })  # fmt: skip
 _STERNUM_MM = 8.0
 """Distance of its middle from the inner surface of the wall."""
+_LAST_WITH_CARTILAGE = 10
+
+
+@dataclass
+class _Bands:
+    """The bones of the ribs by number and side, and the cartilages."""
+
+    bones: dict[tuple[int, str], Band]
+    cartilages: list[Band]
 
 
 class Ribs:
-    """Ribs, their cartilages and the sternum.
-
-    Attributes:
-        lengths: mm from the head to the end of the bone, by number of the rib and side.
-    """
+    """Ribs, their cartilages and the sternum."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
-        self._rng = frame.rng("ribs")
         self._sizes = arch_sizes(frame)
         self._notch, self._xiphoid = frame.heights["sternal_notch"], frame.heights["xiphoid"]
-        self._cage = _Cage(Trunk(frame))
-        self._bones: list[tuple[str, Band]] = []
-        self._cartilages: list[Band] = []
-        self.lengths: dict[tuple[int, str], float] = {}
-        common = float(self._rng.uniform(-3, 3))
+
+    @cached_property
+    def _cage(self) -> _Cage:
+        return _Cage(Trunk(self._frame))
+
+    @cached_property
+    def _bands(self) -> _Bands:
+        """All ribs and cartilages, laid out when a slice first comes near them."""
+        rng = self._frame.rng("ribs")
+        common = float(rng.uniform(-3, 3))
+        bands = _Bands({}, [])
         for number in range(1, 14):
             for side, sign in SIDE_SIGN.items():
-                shift = common + float(self._rng.uniform(-1.5, 1.5))
+                shift, length = common + float(rng.uniform(-1.5, 1.5)), float(rng.random())
                 if self._has(number):
-                    band = self._rib(number, sign, shift)
-                    self._bones.append((f"rib_{number}_{side}", band))
-                    self.lengths[number, side] = band.length
-                    if number <= 10:
-                        self._cartilages.append(self._cartilage(number, sign, shift, band))
+                    bone = self._rib(number, sign, shift, length)
+                    bands.bones[number, side] = bone
+                    if number <= _LAST_WITH_CARTILAGE:
+                        bands.cartilages.append(self._cartilage(number, sign, shift, bone))
+        return bands
+
+    @property
+    def lengths(self) -> dict[tuple[int, str], float]:
+        """Number and side of every rib to its length in mm, from the head to the end of the bone."""
+        return {key: band.length for key, band in self._bands.bones.items()}
 
     def paint(self, canvas: Canvas) -> None:
         """Draw cartilages, then the ribs with their marrow, then the sternum."""
         z = canvas.z
-        for band in self._cartilages:
+        if not _LOW_Z < z < _HIGH_Z:
+            return
+        for band in self._bands.cartilages:
             if band.low < z < band.high:
                 for outline in band.cut(z):
                     canvas.fill(outline, "cartilage")
-        for name, band in self._bones:
+        for (number, side), band in self._bands.bones.items():
             if band.low < z < band.high:
+                name = f"rib_{number}_{side}"
                 for outline in band.cut(z):
                     canvas.fill(outline, name)
                 for outline in band.cut(z, shrink=_CORTEX_MM):
@@ -108,11 +129,18 @@ class Ribs:
             return variant.rib_12 != "absent"
         return number < 12 or variant.rib_l1
 
-    def _rib(self, number: int, sign: float, shift: float) -> Band:
-        """A rib from its head along the wall; the last ones are as long as the variant says."""
+    def _rib(self, number: int, sign: float, shift: float, share: float) -> Band:
+        """A rib from its head along the wall; the last ones are as long as the variant says.
+
+        Args:
+            number: of the rib.
+            sign: of its side.
+            shift: how much higher than usual its end lies, mm.
+            share: place of the length of a last rib between the least and the greatest of its kind.
+        """
         sections = _SECTIONS.get(number, _USUAL)
         if number == 13:
-            return Band(self._rudiment(sign), sections, length=float(self._rng.uniform(17, 33)))
+            return Band(self._rudiment(sign), sections, length=_between(_RUDIMENT_MM, share))
         head, neck, tubercle = self._behind(number, sign)
         at, z = _ENDS[number]
         z += shift if number > 1 else 0.0
@@ -125,7 +153,7 @@ class Ribs:
         length = None
         if number == 12:
             normal = self._frame.person.variant.rib_12 == "normal"
-            length = float(self._rng.uniform(84, 136) if normal else self._rng.uniform(19, 35))
+            length = _between(_TWELFTH_MM if normal else _HYPOPLASTIC_MM, share)
         return Band(np.concatenate([[head, neck, tubercle], wall]), sections, length=length)
 
     def _behind(self, number: int, sign: float) -> tuple[npt.NDArray[np.float64], ...]:
@@ -175,6 +203,12 @@ class Ribs:
             canvas.fill(ellipse(0.0, y, a - 1.2, b - 1.2, power=2.8), "sternum_marrow")
 
 
+def _between(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + (ends[1] - ends[0]) * share
+
+
+_RUDIMENT_MM, _TWELFTH_MM, _HYPOPLASTIC_MM = (17.0, 33.0), (84.0, 136.0), (20.0, 34.0)
+"""Least and greatest length of the rib of L1, and of a twelfth rib that is normal or hypoplastic."""
 _WIDEST = {1: 62.0, 2: 90.0}
 """Greatest |x| of the upper ribs, mm: the shoulders make the wall of the chest wider than its cage."""
 

@@ -13,7 +13,6 @@ from lib.phantoms.frame import Frame, Vertebra
 from lib.phantoms.parts.spine_arch import ArchSize, arch_bars, arch_sizes, canal_depth, is_sacralised
 from lib.phantoms.parts.spine_solids import Bar, Block, Cut, Field, block_of
 from lib.phantoms.shapes import Curve, ellipse
-from lib.phantoms.trunk import Trunk
 
 SKULL_BASE_Z = 520.0
 """Upper end of the canal, reference mm."""
@@ -21,6 +20,9 @@ SKULL_BASE_Z = 520.0
 _CORTEX_MM, _ENDPLATE_MM, _ARCH_CORTEX_MM, _CANAL_WALL_MM = 0.9, 1.3, 2.0, 1.3
 _JOINT_GAP_MM = 1.3
 _FAR_MM = 99.0
+_ARCH_REACH_MM = 40.0
+"""How far above and below its body a vertebra reaches at most."""
+
 _SACRAL_TAPER = 0.34
 
 
@@ -49,20 +51,24 @@ class Spine:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
-        rng, trunk = frame.rng("spine"), Trunk(frame)
-        levels = frame.person.variant.levels
-        vertebrae = [frame.vertebrae[level] for level in levels]
-        sizes = list(arch_sizes(frame).values())
-        spur = max(frame.person.age_years - 50.0, 0.0) / 30.0 * 2.0 * float(rng.uniform(0.2, 1.0))
-        bodies = [_body(frame, vertebra, spur) for vertebra in vertebrae]
-        self._bones = []
-        for i, (vertebra, size, body) in enumerate(zip(vertebrae, sizes, bodies, strict=True)):
-            below = (vertebrae[i + 1], sizes[i + 1]) if i + 1 < len(levels) else None
-            bars = arch_bars(frame, vertebra, size, below, trunk) + _extra_bars(vertebra, vertebrae)
-            self._bones.append(_bones(vertebra.level, body, bars))
-        self._discs = _discs(vertebrae, bodies)
-        self._canal = _canal(frame, vertebrae, sizes)
+        self._vertebrae = [frame.vertebrae[level] for level in frame.person.variant.levels]
+        self._sizes = list(arch_sizes(frame).values())
+        age = max(frame.person.age_years - 50.0, 0.0)
+        spur = age / 30.0 * 2.0 * float(frame.rng("spine").uniform(0.2, 1.0))
+        self._bodies = [_body(frame, vertebra, spur) for vertebra in self._vertebrae]
+        self._discs = _discs(self._vertebrae, self._bodies)
+        self._canal = _canal(frame, self._vertebrae, self._sizes)
         self._canal_low = frame.vertebrae["S1"].inferior_z - 22.0
+        self._built: dict[int, _Bones] = {}
+
+    def _bones(self, i: int) -> _Bones:
+        """A vertebra, built when a slice first comes near it."""
+        if i not in self._built:
+            vertebra, size = self._vertebrae[i], self._sizes[i]
+            below = (self._vertebrae[i + 1], self._sizes[i + 1]) if i + 1 < len(self._sizes) else None
+            bars = arch_bars(self._frame, vertebra, size, below) + _extra_bars(vertebra, self._vertebrae)
+            self._built[i] = _bones(vertebra.level, self._bodies[i], bars)
+        return self._built[i]
 
     def paint(self, canvas: Canvas) -> None:
         """Discs and the fat around the canal first, then the canal, then the bones hollowed out for it."""
@@ -71,7 +77,8 @@ class Spine:
             return
         in_canal = z > self._canal_low
         x, y, a, b, room = (float(value) for value in self._canal(z))
-        bones = [bones for bones in self._bones if bones.low[2] < z < bones.high[2]]
+        near = [self._bones(i) for i, v in enumerate(self._vertebrae) if abs(z - v.z) < v.height / 2 + _ARCH_REACH_MM]
+        bones = [bones for bones in near if bones.low[2] < z < bones.high[2]]
         discs = [disc for disc in self._discs if abs(z - disc.block.place[2]) < disc.block.reach[2]]
         if in_canal and bones:
             canvas.fill(ellipse(x, y - 1.0, a + room, b + 5.0, n=32), "intermuscular_fat")

@@ -150,9 +150,7 @@ def joint_of(vertebra: Vertebra, size: ArchSize, sign: float) -> Joint:
     return Joint(place, normal, axes[2], size.facet_wide)
 
 
-def arch_bars(
-    frame: Frame, vertebra: Vertebra, size: ArchSize, below: tuple[Vertebra, ArchSize] | None, trunk: Trunk
-) -> list[Bar]:
+def arch_bars(frame: Frame, vertebra: Vertebra, size: ArchSize, below: tuple[Vertebra, ArchSize] | None) -> list[Bar]:
     """Pedicles, laminae, transverse, articular and spinous processes of a vertebra.
 
     Args:
@@ -160,14 +158,13 @@ def arch_bars(
         vertebra: whose arch it is.
         size: of the arch.
         below: the next vertebra and its arch, to whose joints the lower articular processes reach.
-        trunk: spinous processes stay within it.
     """
     rng = frame.rng(f"arch of {vertebra.level}")
     bars = []
     for sign in (1.0, -1.0):
         bars += _side(vertebra, size, sign, uneven=float(rng.uniform(0.93, 1.07)), person=frame)
         bars += _lower_articular(vertebra, size, sign, below)
-    bars.append(_spinous(frame, vertebra, size, trunk, lean=float(rng.uniform(-2.0, 2.0))))
+    bars.append(_spinous(frame, vertebra, size, lean=float(rng.uniform(-2.0, 2.0))))
     return bars
 
 
@@ -241,21 +238,21 @@ def _lower_articular(
     return [Bar.between(start, end, joint.normal, (size.lamina_a, _FACET_MM), (joint.wide, joint.wide * 0.85))]
 
 
-def _fascia_y(frame: Frame, trunk: Trunk, z: float) -> float:
+def _fascia_y(frame: Frame, z: float) -> float:
     """The y of the fascia behind the spine; in the neck that of its muscles."""
-    neck = HeadSurface(frame)
+    neck, trunk = HeadSurface(frame), Trunk(frame)
     inside = [float(neck.outer(z)[:, 1].min())] if z > neck.low else []
     if z < trunk.high:
         inside.append(float(trunk.outer(z)[_BACK, 1]))
     return max(inside)
 
 
-def _spinous(frame: Frame, vertebra: Vertebra, size: ArchSize, trunk: Trunk, *, lean: float) -> Bar:
+def _spinous(frame: Frame, vertebra: Vertebra, size: ArchSize, *, lean: float) -> Bar:
     """The spinous process; its tip stays under the fascia of the back."""
     v0 = -canal_depth(vertebra, size)
     start = vertebra.at(0.0, v0 - size.canal_b - 1.5, -0.3 * vertebra.height / 2)
     tip = vertebra.at(lean, v0 + size.spine_v, size.spine_w)
-    tip[1] = max(tip[1], _fascia_y(frame, trunk, float(tip[2])) + 5.0)
+    tip[1] = max(tip[1], _fascia_y(frame, float(tip[2])) + 5.0)
     return Bar.between(
         start, tip, vertebra.axes[0], (size.spine_a, size.spine_a * 1.15), (size.spine_root_h, size.spine_tip_h)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -126,10 +127,11 @@ class Bar:
         along = along / length
         first = across - (across * along).sum() * along
         first = first / np.sqrt((first**2).sum())
-        axes = np.stack([along, first, np.cross(along, first)])
+        (a, b, c), (d, e, f) = along, first
+        axes = np.array([along, first, [b * f - c * e, c * d - a * f, a * e - b * d]])
         corners = []
-        for place, a, b in ((start, thick[0], wide[0]), (end, thick[1], wide[1])):
-            reach = np.sqrt((a * axes[1]) ** 2 + (b * axes[2]) ** 2 + (min(a, b) * axes[0]) ** 2)
+        for place, p, q in ((start, thick[0], wide[0]), (end, thick[1], wide[1])):
+            reach = np.sqrt((p * axes[1]) ** 2 + (q * axes[2]) ** 2 + (min(p, q) * axes[0]) ** 2)
             corners += [place - reach, place + reach]
         return cls(start, axes, length, thick, wide, np.min(corners, axis=0), np.max(corners, axis=0))
 
@@ -179,7 +181,7 @@ class Block:
     rim: float = 0.0
     spur: float = 0.0
 
-    @property
+    @cached_property
     def reach(self) -> npt.NDArray[np.float64]:
         """How far it reaches from its middle along x, y, z, mm, at most."""
         extent = np.array([[self.a + self.spur], [self.b + self.spur], [self.half + self.rim]])
