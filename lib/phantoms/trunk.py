@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import astuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +53,11 @@ _BACK = {
     -200: (-20, 62, -32, 130, -10, 160, 35, 0), -158: (-34, 60, -48, 128, -26, 158, 18, 0),
     -120: (-52, 56, -64, 116, -42, 150, -2, 0.1), -88: (-64, 54, -74, 108, -56, 140, -18, 0.2),
     -62: (-69, 50, -80, 96, -68, 126, -36, 0.5), -45: (-72, 45, -79, 82, -70, 116, -44, 0.8),
-    -24: (-75, 42, -81, 77, -65, 92, -46, 1), 0: (-76, 42, -82, 77, -64, 87, -46, 1), 50: (-75, 42, -82, 75, -64, 85, -50, 1),
-    110: (-71, 42, -80, 72, -66, 86, -56, 0.9), 165: (-66, 44, -74, 80, -66, 108, -48, 0.5),
-    220: (-64, 50, -74, 96, -60, 126, -38, 0.2), 280: (-64, 56, -72, 108, -52, 140, -20, 0.1),
-    330: (-66, 60, -74, 112, -54, 146, -20, 0), 370: (-64, 56, -72, 104, -56, 132, -24, 0),
-    400: (-58, 36, -60, 54, -44, 64, -20, 0),
+    -24: (-75, 42, -81, 77, -65, 92, -46, 1), 0: (-76, 42, -82, 77, -64, 87, -46, 1),
+    50: (-75, 42, -82, 75, -64, 85, -50, 1), 110: (-71, 42, -80, 72, -66, 86, -56, 0.9),
+    165: (-66, 44, -74, 80, -66, 108, -48, 0.5), 220: (-64, 50, -74, 96, -60, 126, -38, 0.2),
+    280: (-64, 56, -72, 108, -52, 140, -20, 0.1), 330: (-66, 60, -74, 112, -54, 146, -20, 0),
+    370: (-64, 56, -72, 104, -56, 132, -24, 0), 400: (-58, 36, -60, 54, -44, 64, -20, 0),
 }  # fmt: skip
 BACK_ANCHOR = (8.0, -38.0)
 """|x| and y, relative to the middle of the column, of the laminae, from which the muscles of the back grow."""
@@ -71,16 +71,39 @@ _FAT = {  # z: thickness of the subcutaneous fat in front, at the side, behind t
 _FEMALE_WIDTH = {-238: 1.03, -150: 1.06, -90: 1.04, -24: 0.97, 30: 0.93, 110: 0.95, 280: 0.94, 370: 0.93, 400: 0.9}
 _CLEFT = {-270: 30.0, -230: 34.0, -195: 14.0, -165: 4.0, -140: 0.0}  # depth of the skin between the buttocks
 
+_COLUMNS = tuple(int(n) for n in np.cumsum([7, 4, 8, 4]))
+"""Where in a row of all tables those of _WALL, _BACK, _FAT and the single numbers begin."""
+
 # Along the half outline: 0 the midline in front, 1 the flank, 2 the gutter, 3 the midline behind.
 _STEPS: Floats = np.concatenate([np.linspace(0, 1, 26), np.linspace(1, 2, 22)[1:], np.linspace(2, 3, 8)[1:]])
-_FRONT, _SIDE, _REST = _STEPS <= 1, (_STEPS > 1) & (_STEPS <= 2), _STEPS > 2
+_FLANK = 25
+_REST: Floats = np.linspace(0, 1, 8)[1:]
+_QUARTER_FRONT, _QUARTER_SIDE = (
+    (np.sin(quarter), np.abs(np.cos(quarter)))
+    for quarter in (np.linspace(0, np.pi / 2, 26), np.linspace(0, np.pi / 2, 22)[1:])
+)
+_DIRECTIONS: Points = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+_FOLD: Floats = np.degrees(np.abs(np.arcsin(np.sin(ANGLES))))
+"""Degrees from the side: 90 in front and behind."""
+_BACK_SPLINE: Floats = CubicSpline([-3.2, -2.0, -0.9, 0.0, 0.9, 2.0, 3.2], np.eye(7))(np.linspace(-3.2, 3.2, 49))
+"""Weights with which seven corners become a smooth line of 49 points."""
 FRONT_POWER = 2 / 2.35
 """In front |x| grows along the outline like this power of a sine."""
 RECTUS_EDGE = 0.36
 """Where along the half outline the linea semilunaris lies: the lateral edge of the rectus."""
 
 
-_Layers = tuple[Points, Points, Points, Floats, Floats]
+class _Layers(NamedTuple):
+    """The outlines of a slice, and the directions in which the steps of its right and left half lie."""
+
+    skin: Points
+    outer: Points
+    inner: Points
+    right: Floats
+    left: Floats
+    centre: Floats
+
+
 _KEPT = 8
 _RECENT: OrderedDict[tuple[int, tuple[float, ...], float], tuple[Frame, _Layers]] = OrderedDict()
 
@@ -93,37 +116,39 @@ class Trunk:
         rng = frame.rng("trunk")
         shift = frame.pelvis_shift
 
-        def curve(table: dict[int, tuple[float, ...]] | dict[int, float]) -> Curve:
-            return Curve({z + (shift if z < -40 else 0.0): v for z, v in table.items()})
-
-        self._inner, self._wall, self._back = curve(_INNER), curve(_WALL), curve(_BACK)
-        self._room, self._fat, self._width, self._cleft = map(curve, (_ROOM, _FAT, _FEMALE_WIDTH, _CLEFT))
+        tables = (_INNER, _WALL, _BACK, _FAT, _ROOM, _FEMALE_WIDTH, _CLEFT)
+        curves = [Curve(table) for table in tables]  # type: ignore[arg-type]
+        stations = sorted(set().union(*tables))
+        self._table = Curve({
+            z + (shift if z < -40 else 0.0): np.concatenate([np.atleast_1d(curve(z)) for curve in curves])
+            for z in stations
+        })  # fmt: skip
         self._broad = float(rng.uniform(0.97, 1.03))
         self._deep = float(rng.uniform(-3, 3))
-        self._sag = float(rng.uniform(0.7, 1.3))
         self.low, self.high = -285.0 + shift, 400.0
 
     def centre(self, z: float) -> tuple[float, float]:
         """The x and y of the point from which the outlines are seen under the ANGLES."""
-        front, back = float(self._inner(z)[2]), float(self._back(z)[2])
-        return 0.0, (front + back + self._frame.column(z)[1]) / 2 + 5.0
+        x, y = self._layers(z).centre
+        return float(x), float(y)
 
     def outer(self, z: float) -> Points:
         """Outer surface of the muscles of the trunk: the fascia under the subcutaneous fat."""
-        return self._layers(z)[1]
+        return self._layers(z).outer
 
     def inner(self, z: float) -> Points:
         """Inner surface of the wall: the room for viscera, psoas and the front of the spine."""
-        return self._layers(z)[2]
+        return self._layers(z).inner
 
     def skin(self, z: float) -> Points:
         """Outer surface of the body; the skin is SKIN_MM thick."""
-        return self._layers(z)[0]
+        return self._layers(z).skin
 
     def between(self, z: float, share: float | Floats) -> Points:
         """A surface within the wall: share 0 is the inner surface, 1 the outer one; also (N,) shares by direction."""
-        weight = np.broadcast_to(np.asarray(share, dtype=np.float64), N)[:, None]
-        return self.inner(z) * (1 - weight) + self.outer(z) * weight
+        weight: Floats = np.asarray(share, dtype=np.float64)
+        inner, outer = self.inner(z), self.outer(z)
+        return inner + (outer - inner) * weight.reshape(-1, 1)  # type: ignore[no-any-return]
 
     def across(self, z: float, sign: float, at: Floats) -> tuple[Points, Points]:
         """Where the wall begins and ends at places on it; what lies between is a blend of the two.
@@ -137,13 +162,13 @@ class Trunk:
         Returns:
             (n, 2) points of the inner and of the outer surface.
         """
-        _, outer, inner, right, left = self._layers(z)
-        turn = np.interp(at, _STEPS, right if sign > 0 else left) / (2 * np.pi) * N
+        layers = self._layers(z)
+        turn = np.interp(at, _STEPS, layers.right if sign > 0 else layers.left) / (2 * np.pi) * N
         before = np.floor(turn)
         share = (turn - before)[:, None]
         first = before.astype(np.intp) % N
         second = (first + 1) % N
-        low, high = (ring[first] * (1 - share) + ring[second] * share for ring in (inner, outer))
+        low, high = (ring[first] * (1 - share) + ring[second] * share for ring in (layers.inner, layers.outer))
         return low, high
 
     def back_scale(self) -> float:
@@ -153,7 +178,7 @@ class Trunk:
 
     def _layers(self, z: float) -> _Layers:
         """What :meth:`_compute` gives: all parts of a body ask for the same surfaces of the same slice."""
-        key = (id(self._frame), astuple(self._frame.sizes), z)
+        key = (id(self._frame), tuple(vars(self._frame.sizes).values()), z)
         if key in _RECENT:
             return _RECENT[key][1]
         layers = self._compute(z)
@@ -163,157 +188,169 @@ class Trunk:
             _RECENT.popitem(last=False)
         return layers
 
-    def _half(self, z: float, sign: float) -> tuple[Points, Floats]:
-        """Half of the inner surface, front to back, as (n, 2), and the thickness of what lies on it."""
-        w, yw, front, gx, gy, mid, roundness = self._inner(z)
-        thick_front, thick_side, thick_rear, muscle = self._wall(z)
-        x0, y0 = self._frame.column(z)
-        sizes, female = self._frame.sizes, self._frame.female
-        room = float(self._room(z)) * (sizes.cavity - 1)
-        broad = self._broad * (float(self._width(z)) if female else 1.0)
+    def _compute(self, z: float) -> _Layers:
+        inner_row, wall_row, back_row, fat_row, scalars = np.split(self._table(z), _COLUMNS)
+        room, width, cleft = (float(value) for value in scalars)
+        room *= self._frame.sizes.cavity - 1
+        broad = self._broad * (width if self._frame.female else 1.0)
+        column = np.array(self._frame.column(z))
+        centre = np.array([0.0, (inner_row[2] + back_row[0] + column[1]) / 2 + 5.0])
+        half, thickness = self._half(inner_row, wall_row, column[1], room, broad)
+        # where it is bound to the spine it follows it to the side
+        lean = np.clip((inner_row[1] - half[:, 1]) / (inner_row[1] - column[1] - inner_row[4]), 0, 1) * column[0]
+        right, left = half.copy(), half * (-1.0, 1.0)
+        right[:, 0] += lean
+        left[:, 0] += lean
+        ring = np.concatenate([right, left[-2:0:-1]])
+        around = np.concatenate([thickness, thickness[-2:0:-1]])
+        inner = _radii(ring - centre)
+        raised = _radii(ring + (inset(ring, -1.0) - ring) * around[:, None] - centre)
+        outer = np.maximum(np.maximum(_smoothed(raised, 1), self._behind(back_row, column, centre, broad)), inner + 3.0)
+        outer = np.maximum(_smoothed(outer, 1), inner + 2.0)
+        flat = column[1] + back_row[0] - centre[1]
+        skin = self._over(outer, fat_row, flat)
+        skin = self._dimpled(skin, outer, float(fat_row[0]), z - self._frame.heights["navel"], cleft)
+        return _Layers(
+            skin=centre + (skin + SKIN_MM)[:, None] * _DIRECTIONS,
+            outer=centre + outer[:, None] * _DIRECTIONS,
+            inner=centre + inner[:, None] * _DIRECTIONS,
+            right=_turned(right - centre),
+            left=_turned(left - centre),
+            centre=centre,
+        )
+
+    def _half(self, row: Floats, wall: Floats, y0: float, room: float, broad: float) -> tuple[Points, Floats]:
+        """The right half of the inner surface, front to back, as (n, 2), and the thickness of what lies on it.
+
+        Args:
+            row: of _INNER.
+            wall: row of _WALL.
+            y0: middle of the spinal column.
+            room: how much larger than usual the cavity is, as a share.
+            broad: factor on the width.
+        """
+        w, yw, front, gx, gy, mid, roundness = row
+        thick_front, thick_side, thick_rear, muscle = wall
         rear = y0 + mid
         front = rear + (front + self._deep - rear) * (1 + 0.5 * room)
         # the hip bones keep their place, so a broad body has more on them
-        thick_side += (1 - muscle) * w * (broad - 1)
+        thick_side = thick_side + (1 - muscle) * w * (broad - 1)
         broad = 1 + muscle * (broad - 1)
-        w, gx = w * broad * (1 + 0.3 * room), gx * (1 + 0.1 * room)
-        yw += 6 * room
-        t = _STEPS
-        quarter = t[_FRONT] * np.pi / 2
-        x_front = w * np.sin(quarter) ** FRONT_POWER
-        y_front = yw + (front - yw) * np.cos(quarter) ** FRONT_POWER
-        quarter = (t[_SIDE] - 1) * np.pi / 2
-        power = 2 / roundness
-        x_side = gx + (w - gx) * np.cos(quarter) ** power
-        y_side = yw + (y0 + gy - yw) * np.sin(quarter) ** power
-        rest = t[_REST] - 2
-        ease = rest * rest * (3 - 2 * rest)
-        x_rest, y_rest = gx * (1 - rest), y0 + gy + (mid - gy) * ease
-        x = np.concatenate([x_front, x_side, x_rest])
-        lean = np.clip((yw - np.concatenate([y_front, y_side, y_rest])) / (yw - y0 - gy), 0, 1)
-        half = np.stack([sign * x + x0 * lean, np.concatenate([y_front, y_side, y_rest])], axis=1)
-        grown = 1 + muscle * (sizes.wall - 1)
+        w, gx, yw = w * broad * (1 + 0.3 * room), gx * (1 + 0.1 * room), yw + 6 * room
+        sine, cosine = _QUARTER_FRONT
+        x_front, y_front = w * sine**FRONT_POWER, yw + (front - yw) * cosine**FRONT_POWER
+        sine, cosine = _QUARTER_SIDE
+        x_side = gx + (w - gx) * cosine ** (2 / roundness)
+        y_side = yw + (y0 + gy - yw) * sine ** (2 / roundness)
+        x_rest, y_rest = gx * (1 - _REST), y0 + gy + (mid - gy) * _REST**2 * (3 - 2 * _REST)
+        half = np.stack([np.concatenate([x_front, x_side, x_rest]), np.concatenate([y_front, y_side, y_rest])], axis=1)
         hip = 1 - muscle
         thickness = np.interp(
-            t, [0, 0.06, 0.2, RECTUS_EDGE, 0.55, 0.8, 1.05, 1.5, 1.82, 2, 3],
+            _STEPS, [0, 0.06, 0.2, RECTUS_EDGE, 0.55, 0.8, 1.05, 1.5, 1.82, 2, 3],
             [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.5 * hip) * thick_side,
              (0.97 - 0.42 * hip) * thick_side, thick_side, thick_rear, 0.6 * thick_rear, 4, 4],
         )  # fmt: skip
-        return half, np.maximum(thickness * grown, 3.0)
+        return half, np.maximum(thickness * (1 + muscle * (self._frame.sizes.wall - 1)), 3.0)
 
-    def _compute(self, z: float) -> _Layers:
-        """Skin, outer and inner surface; the directions of the steps along the right and the left half."""
-        centre = np.array(self.centre(z))
-        inner = np.empty(N)
-        halves = [self._half(z, sign) for sign in (1.0, -1.0)]
-        ring = np.concatenate([halves[0][0], halves[1][0][-2:0:-1]])
-        thickness = np.concatenate([halves[0][1], halves[1][1][-2:0:-1]])
-        inner = _radii(ring - centre)
-        raised = _radii(_outwards(ring, thickness) - centre)
-        outer = np.maximum(np.maximum(_smoothed(raised, 1), self._behind(z, centre)), inner + 3.0)
-        outer = np.maximum(_smoothed(outer, 1), inner + 2.0)
-        skin = self._over(z, outer, centre)
-        directions = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
-        outlines = [centre + radius[:, None] * directions for radius in (skin, outer, inner)]
-        right, left = (_directions(half - centre) for half, _ in halves)
-        return outlines[0], outlines[1], outlines[2], right, left
+    def _behind(self, row: Floats, column: Floats, centre: Floats, broad: float) -> Floats:
+        """(N,) distance of the fascia of the back from the centre, 0 in front.
 
-    def _behind(self, z: float, centre: Floats) -> Floats:
-        """(N,) distance of the fascia of the back from the centre, 0 in front."""
-        mid, *edges, muscle = self._back(z)
-        x0, y0 = self._frame.column(z)
+        Args:
+            row: of _BACK.
+            column: x and y of the middle of the spinal column.
+            centre: of the outlines.
+            broad: factor on the width.
+        """
+        mid, *corners, muscle = row
         grown = 1 + muscle * (self.back_scale() - 1)
-        points = np.array(edges).reshape(3, 2)
+        points = np.array(corners).reshape(3, 2)
         anchor = np.array(BACK_ANCHOR)
+        bulge = points[0, 1]
         points[:2] = anchor + (points[:2] - anchor) * grown
         points[2] = anchor + (points[2] - anchor) * max(grown, 1.0)
-        mid -= 0.5 * max(float(points[0, 1] - edges[1]) * -1, 0.0)
+        # the groove over the spinous processes fills with the muscles beside it, and is never shallower than they are
+        mid = mid + 0.5 * min(points[0, 1] - bulge, 0.0)
         points[0, 1] = min(points[0, 1], 0.9 * mid)
-        half = points[::-1]
-        broad = self._broad * (float(self._width(z)) if self._frame.female else 1.0)
-        half[0, 0] *= broad
-        half[:2, 0] *= 1 + (broad - 1) * (1 - muscle)
-        whole = np.concatenate([half * (-1, 1), [[0, mid]], half[::-1]]) + (x0, y0)
-        chord = np.sqrt(np.sqrt((np.diff(whole, axis=0) ** 2).sum(axis=1)))
-        along = np.concatenate([[0.0], np.cumsum(chord)])
-        line = CubicSpline(along, whole)(np.linspace(0, along[-1], 49)) - centre
-        # the line runs from left to right behind: its directions grow from half a turn to a full one
+        points[:2, 0] *= 1 + (broad - 1) * (1 - muscle)
+        points[2, 0] *= broad
+        whole = np.concatenate([points[::-1] * (-1.0, 1.0), [[0.0, mid]], points]) + column
+        line = _BACK_SPLINE @ whole - centre
+        # from left to right behind: the directions grow from half a turn to a full one
         angle = np.maximum.accumulate(np.arctan2(line[:, 1], line[:, 0]) % (2 * np.pi))
         return np.interp(ANGLES, angle, np.sqrt((line**2).sum(axis=1)), left=0.0, right=0.0)
 
-    def _over(self, z: float, outer: Floats, centre: Floats) -> Floats:
-        """(N,) distance of the skin from the centre: fat fills the hollows of the fascia."""
+    def _over(self, outer: Floats, row: Floats, flat: float) -> Floats:
+        """(N,) distance of the inside of the skin: fat fills the hollows of the fascia, and the table flattens it.
+
+        Args:
+            outer: (N,) distance of the fascia.
+            row: of _FAT.
+            flat: y of the midline of the back from the centre.
+        """
         size = self._frame.sizes.fat
-        front, side, rear, behind = self._fat(z)
-        behind, rear = behind * size**0.75, rear * size**0.9
-        front, side = front * size, side * size
-        low = _folded([0, 50, 90], [side, front, front * 0.9])
-        high = _folded([0, 18, 34, 55, 75, 90], [side, 0.7 * side + 0.3 * rear, rear, 0.8 * rear + 0.2 * behind, behind, 0.8 * behind])
-        fat = np.where(np.sin(ANGLES) > 0, np.interp(_FOLD, *low), np.interp(_FOLD, *high))
+        front, side, rear, behind = row * (size, size, size**0.9, size**0.75)
+        fat = np.where(
+            _DIRECTIONS[:, 1] > 0,
+            np.interp(_FOLD, [0, 50, 90], [side, front, 0.9 * front]),
+            np.interp(
+                _FOLD, [0, 18, 34, 55, 75, 90],
+                [side, 0.7 * side + 0.3 * rear, rear, 0.8 * rear + 0.2 * behind, behind, 0.8 * behind],
+            ),
+        )  # fmt: skip
         filled = outer + (_hull(outer) - outer) * min(1.0, 0.45 + 0.4 * size)
         skin = np.maximum(_smoothed(filled, 2), outer) + fat
-        # lying on the back flattens what is behind
-        flat = float(self._frame.column(z)[1]) - centre[1] + float(self._back(z)[2]) - 0.5 * behind
-        y = skin * np.sin(ANGLES)
-        pressed = flat + (y - flat) * 0.6
-        skin = np.where(y < flat, np.maximum(skin * pressed / np.minimum(y, -1.0), outer + 0.4 * fat + 1.0), skin)
-        skin = self._dimpled(z, _smoothed(skin, 1), outer, front)
-        return skin + SKIN_MM  # type: ignore[no-any-return]
+        flat -= 0.5 * float(behind)
+        y = skin * _DIRECTIONS[:, 1]
+        pressed = skin * (flat + (y - flat) * 0.6) / np.minimum(y, -1.0)
+        return _smoothed(np.where(y < flat, np.maximum(pressed, outer + 0.4 * fat + 1.0), skin), 1)
 
-    def _dimpled(self, z: float, skin: Floats, outer: Floats, front: float) -> Floats:
-        """The skin with navel, groove of the back and cleft between the buttocks."""
-        off = np.abs(((ANGLES - np.pi / 2) + np.pi) % (2 * np.pi) - np.pi) * skin
-        navel = z - self._frame.heights["navel"]
-        depth = min(0.75 * front, 16.0) * float(np.exp(-((navel / 7.0) ** 2)))
-        skin = skin - depth * np.exp(-((off / 5.0) ** 2))
-        # a shallow dip along the linea alba
-        skin = skin - min(0.12 * front, 4.0) * np.exp(-((off / 16.0) ** 2))
+    def _dimpled(self, skin: Floats, outer: Floats, fat: float, over_navel: float, cleft: float) -> Floats:
+        """(N,) the skin with navel, groove of the back and cleft between the buttocks.
+
+        Args:
+            skin: (N,) distance.
+            outer: (N,) distance of the fascia, which they do not reach.
+            fat: thickness in front.
+            over_navel: height above the navel.
+            cleft: depth of the cleft.
+        """
+        fat *= self._frame.sizes.fat
+        off = np.abs(ANGLES - np.pi / 2) * skin
+        navel = min(0.75 * fat, 16.0) * float(np.exp(-((over_navel / 7.0) ** 2)))
+        skin = skin - navel * np.exp(-((off / 5.0) ** 2)) - min(0.12 * fat, 4.0) * np.exp(-((off / 16.0) ** 2))
         off = np.abs(ANGLES - 1.5 * np.pi) * skin
-        cleft = float(self._cleft(z))
-        skin = skin - cleft * np.exp(-((off / 7.0) ** 2)) - min(0.3 * front, 5.0) * np.exp(-((off / 22.0) ** 2))
-        return np.maximum(skin, outer + 1.0)
-
-
-_FOLD: Floats = np.degrees(np.abs(np.arcsin(np.sin(ANGLES))))  # 0 at the sides, 90 in front and behind
-
-
-def _folded(degrees: list[float], values: list[float]) -> tuple[list[float], list[float]]:
-    """Places and values for an interpolation over _FOLD."""
-    return degrees, values
+        skin = skin - cleft * np.exp(-((off / 7.0) ** 2)) - min(0.3 * fat, 5.0) * np.exp(-((off / 22.0) ** 2))
+        return np.maximum(skin, outer + 1.0)  # type: ignore[no-any-return]
 
 
 def _radii(ring: Points) -> Floats:
     """(N,) distance, under the ANGLES, of a closed outline that runs round the origin clockwise from the front."""
-    angle = np.unwrap(np.arctan2(ring[:, 1], ring[:, 0]))[::-1]
-    radius = np.sqrt((ring**2).sum(axis=1))[::-1]
-    return np.interp(ANGLES, np.maximum.accumulate(angle), radius, period=2 * np.pi)
+    # counted from the front, clockwise, so that there is no jump before the outline is closed
+    angle = (np.pi / 2 - np.arctan2(ring[:, 1], ring[:, 0])) % (2 * np.pi)
+    angle[0] = 0.0
+    radius = np.sqrt((ring**2).sum(axis=1))
+    return np.interp((np.pi / 2 - ANGLES) % (2 * np.pi), np.maximum.accumulate(angle), radius, period=2 * np.pi)
 
 
-def _directions(half: Points) -> Floats:
-    """(n,) directions of a half outline, without jumps."""
-    return np.unwrap(np.arctan2(half[:, 1], half[:, 0]))
-
-
-def _outwards(ring: Points, thickness: Floats) -> Points:
-    """A closed outline moved outwards, point by point."""
-    return ring + (inset(ring, -1.0) - ring) * thickness[:, None]
+def _turned(half: Points) -> Floats:
+    """(n,) directions of a half outline, without jumps: falling from the front on the right, rising on the left."""
+    angle = np.arctan2(half[:, 1], half[:, 0])
+    return angle if half[_FLANK, 0] > 0 else np.where(angle < 0, angle + 2 * np.pi, angle)
 
 
 def _smoothed(radius: Floats, times: int) -> Floats:
     """A closed outline without its corners."""
     for _ in range(times):
-        radius = 0.25 * np.roll(radius, 1) + 0.5 * radius + 0.25 * np.roll(radius, -1)
+        wide = np.concatenate([radius[-1:], radius, radius[:1]])
+        radius = 0.25 * wide[:-2] + 0.5 * radius + 0.25 * wide[2:]
     return radius
 
 
 def _hull(radius: Floats) -> Floats:
-    """(N,) distance of an outline without its hollows.
-
-    A chord between two directions replaces what lies within it; chords of up to a sixth of a turn are tried.
-    """
+    """(N,) distance of an outline without its hollows: chords of up to an eighth of a turn replace what lies within."""
     for step in (8, 4, 2, 1):
-        before, after = np.roll(radius, step), np.roll(radius, -step)
-        angle = 2 * np.pi * step / N
-        chord = 2 * before * after * np.cos(angle) / (before + after)
+        wide = np.concatenate([radius[-step:], radius, radius[:step]])
+        before, after = wide[: -2 * step], wide[2 * step :]
+        chord = 2 * before * after * np.cos(2 * np.pi * step / N) / (before + after)
         radius = np.maximum(radius, chord)
     return radius

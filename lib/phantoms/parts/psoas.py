@@ -11,8 +11,9 @@ from lib.phantoms.trunk import Trunk
 
 _ROOM = ("intermuscular_fat", "peritoneal_fat", "retroperitoneal_fat")
 
-# Right side. Corners (x, y) in mm: medial behind, medial, medial in front, in front, lateral in front, lateral, lateral
-# behind, behind; relative to the middle of the spinal column, at the middle of the vertebra (L3: its inferior endplate).
+# Right side. Corners (x, y) in mm: medial behind, medial, medial in front, in front, lateral in front, lateral,
+# lateral behind, behind; relative to the middle of the spinal column, at the middle of the vertebra (L3: at its
+# inferior endplate).
 _LUMBAR: dict[str, list[tuple[float, float]]] = {
     "T12": [(23, -12), (23, -8), (23, -4), (25, -2), (27, -4), (28, -8), (27, -12), (25, -14)],
     "L1": [(24, -17), (23, -10), (23, -2), (26, 1), (30, -2), (33, -9), (32, -16), (28, -20)],
@@ -88,7 +89,9 @@ class Psoas:
     def _iliacus(self, z: float, sign: float) -> Points:
         """What lines the inner surface of the iliac wing, reaching into the bone that is drawn over it."""
         deep = min((self._iliacus_top - z) / 55.0, 1.0)
-        at = np.linspace(1.06 - 0.06 * deep, 1.55 + 0.25 * deep, 18)
+        # it fans out over the wing and narrows towards the front of the hip joint
+        last = np.interp(z - self._junction, [-25, -5, 15, 40], [1.15, 1.4, 1.6, 1.8])
+        at = np.linspace(1.06 - 0.06 * deep, min(1.5 + 0.3 * deep, float(last)), 18)
         wing, _ = self._trunk.across(z, sign, at)
         along = np.gradient(wing, axis=0)
         inwards = np.stack([along[:, 1], -along[:, 0]], axis=1) * sign

@@ -58,7 +58,7 @@ class Wall:
              heights["iliac_crest"] - 14, heights["iliac_crest"] - 6],
         )  # fmt: skip
         # fat people show planes of fat between the layers
-        self._plane_mm = 0.35 + 0.8 * float(np.clip((frame.sizes.fat + frame.sizes.cavity - 0.8) / 2.4, 0, 1))
+        self._plane_mm = 0.2 + 1.2 * float(np.clip((frame.sizes.fat + frame.sizes.cavity - 1.4) / 2.6, 0, 1))
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them."""
