@@ -1,7 +1,8 @@
 """From a fresh clone to a running server: `python3 scripts/demo.py [--port N] [--studies DIR] [--sample FILE]`.
 
-Makes the environment, installs the pinned requirements, puts a demo CT into an empty `datastore/`, starts the server
-on this machine only, and says where to go next. Ctrl-C stops the server. A second start installs nothing.
+Makes the environment, installs the pinned requirements, puts a demo CT and two digital phantoms into an empty
+`datastore/`, starts the server on this machine only, and says where to go next. Ctrl-C stops the server. A second start
+installs nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     check_port(HOST, options.port)
     environment = Environment()
     environment.prepare(RUNTIME)
-    provide_cases(studies, sample=options.sample)
+    provide_cases(studies, sample=options.sample, environment=environment)
     check_port(HOST, options.port)
     return serve(environment, studies=studies, port=options.port, browser=not options.no_browser)
 
@@ -54,21 +55,30 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="demo.py", description="Install what is needed and start the server.")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
-    parser.add_argument("--studies", default=str(STUDIES), help="folder of CTs (default: datastore, with a demo CT)")
+    parser.add_argument("--studies", default=str(STUDIES), help="folder of CTs (default: datastore, with demo cases)")
     parser.add_argument("--sample", type=Path, help="a CT file to begin with, instead of the public one")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     return parser.parse_args(arguments)
 
 
-def provide_cases(studies: Path, *, sample: Path | None, fetch: Any = demo_case.fetch) -> None:
-    """Put the named sample into the studies folder, or the public CT into the project's own one if that is empty.
+def provide_cases(
+    studies: Path,
+    *,
+    sample: Path | None,
+    environment: Environment,
+    fetch: Any = demo_case.fetch,
+    draw: Any = demo_case.draw_phantoms,
+) -> None:
+    """Put the named sample into the studies folder, or demo cases into the project's own one if that is empty.
 
-    Without a network the folder stays empty, which is said, with the way to add a CT.
+    The demo cases are the public CT, when there is a network, and digital phantoms. What cannot be had is said.
 
     Args:
         studies: the folder that will be served.
         sample: a CT file, or None.
-        fetch: takes ``studies`` and puts a demo case there.
+        environment: whose Python draws the phantoms.
+        fetch: takes ``studies``, puts the public CT there and gives its path.
+        draw: takes ``studies`` and ``python``, draws phantoms there and gives their names.
 
     Raises:
         Stop: the sample cannot be used.
@@ -82,7 +92,12 @@ def provide_cases(studies: Path, *, sample: Path | None, fetch: Any = demo_case.
             print(f"Demo case: {fetch(studies=studies).name}", flush=True)
         except Stop as stop:
             print(stop, flush=True)
-        else:
+        print("Drawing digital phantoms: CTs of people who do not exist", flush=True)
+        try:
+            print(f"Demo cases: {', '.join(draw(studies=studies, python=environment.python))}", flush=True)
+        except Stop as stop:
+            print(stop, flush=True)
+        if demo_case.has_cases(studies):
             return
     print(
         f"There is no CT in {studies} yet: copy one there (.nii.gz, .nii, .nrrd, or a folder of DICOM files); "

@@ -1,10 +1,11 @@
-"""The demo case: one public CT, fetched once with its checksum checked, or a CT that the user names."""
+"""The demo cases: one public CT, fetched once with its checksum checked, and phantoms; or a CT that the user names."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import shutil
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -19,6 +20,11 @@ SHA256 = "dbd3ae6d614d1d7ef3a46925c30c70038ed52da6b37fdd6afdc7b9b71387e3e1"
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 _NO_CASES = ("sarcopenia", "labels")  # where this server, and MONAI Label before it, keep the labels
 _CHUNK = 1 << 16
+PHANTOMS = 2
+_MAKE_PHANTOMS = Path(__file__).with_name("make_phantoms.py")
+_PHANTOM_OPTIONS = (
+    "--region", "abdomen", "--seed", "1", "--matrix", "256", "--slice-mm", "5", "--without-labels",
+)  # fmt: skip
 
 
 def has_cases(studies: Path) -> bool:
@@ -93,6 +99,28 @@ def fetch(*, studies: Path, url: str = URL, sha256: str = SHA256, patience: floa
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def draw_phantoms(*, studies: Path, python: Path, count: int = PHANTOMS) -> list[str]:
+    """Draw digital phantoms of the abdomen into the studies folder.
+
+    Args:
+        studies: the folder.
+        python: of the environment with everything that is needed.
+        count: how many.
+
+    Returns:
+        The names of their files.
+
+    Raises:
+        Stop: they could not be drawn.
+    """
+    before = {entry.name for entry in studies.iterdir()}
+    command = [str(python), str(_MAKE_PHANTOMS), "--out", str(studies), "--count", str(count), *_PHANTOM_OPTIONS]
+    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
+        raise Stop("The digital phantoms could not be drawn.")
+    names = {entry.name for entry in studies.iterdir()} - before
+    return sorted(name for name in names if name.endswith(IMAGE_SUFFIXES) and not name.startswith("."))
 
 
 def _download(url: str, part: Path, *, patience: float, limit: float) -> str:

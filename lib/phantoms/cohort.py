@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
+from threadpoolctl import threadpool_limits
 
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.images import CTImage, write_label
@@ -196,7 +197,9 @@ class Cohort:
     def _made(self, numbers: list[int], *, workers: int) -> Iterator[dict[str, str]]:
         if workers <= 1 or len(numbers) <= 1:
             for number in numbers:
-                yield write_case(self.folder, self.plan, number)
+                with threadpool_limits(1):  # many small systems of equations: threads cost more than they help
+                    row = write_case(self.folder, self.plan, number)
+                yield row
             return
         with _pool(min(workers, len(numbers))) as pool:
             with _interrupts_ignored():  # a process inherits that while it starts, before it can ask for it itself
@@ -333,7 +336,7 @@ def _replace_text(path: Path, text: str) -> None:
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that leave Ctrl-C to this one, and are ended at once when anything goes wrong here."""
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
     try:
         yield pool
     except BaseException:
@@ -344,8 +347,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
-def _leave_interrupts() -> None:
+def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(1)
 
 
 @contextmanager

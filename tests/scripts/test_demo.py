@@ -9,9 +9,10 @@ import pytest
 
 from scripts import demo
 from scripts.command import Stop
+from scripts.environment import Environment
 
 
-def fail(*, studies):
+def fail(**_):
     raise Stop("The demo CT could not be fetched.")
 
 
@@ -19,6 +20,15 @@ def put(*, studies):
     target = studies / "example_ct.nii.gz"
     target.write_bytes(b"x")
     return target
+
+
+def draw(*, studies, python):
+    (studies / "phantom_1.nii.gz").write_bytes(b"x")
+    return ["phantom_1.nii.gz"]
+
+
+def provide(studies, *, sample=None, fetch=put, draw=draw):
+    demo.provide_cases(studies, sample=sample, environment=Environment(), fetch=fetch, draw=draw)
 
 
 @pytest.fixture
@@ -32,23 +42,34 @@ def own(tmp_path, monkeypatch):
 
 
 class TestProvideCases:
-    def test_the_empty_datastore_gets_the_public_ct(self, own, capsys):
-        demo.provide_cases(own, sample=None, fetch=put)
+    def test_the_empty_datastore_gets_the_public_ct_and_phantoms_and_says_what_those_are(self, own, capsys):
+        provide(own)
         assert (own / "example_ct.nii.gz").exists()
-        assert "example_ct.nii.gz" in capsys.readouterr().out
+        assert (own / "phantom_1.nii.gz").exists()
+        said = capsys.readouterr().out
+        assert "example_ct.nii.gz" in said
+        assert "people who do not exist" in said
+        assert "phantom_1.nii.gz" in said
 
     def test_a_datastore_with_a_case_is_left_alone(self, own):
         (own / "mine.nii.gz").write_bytes(b"x")
-        demo.provide_cases(own, sample=None, fetch=put)
-        assert not (own / "example_ct.nii.gz").exists()
+        provide(own)
+        assert sorted(entry.name for entry in own.iterdir()) == ["README.md", "mine.nii.gz"]
 
     def test_a_sample_makes_the_download_needless(self, own, tmp_path):
         (tmp_path / "mine.nii.gz").write_bytes(b"x")
-        demo.provide_cases(own, sample=tmp_path / "mine.nii.gz", fetch=put)
+        provide(own, sample=tmp_path / "mine.nii.gz")
         assert sorted(entry.name for entry in own.iterdir()) == ["README.md", "mine.nii.gz"]
 
-    def test_without_a_network_it_goes_on_and_says_how_to_add_a_ct(self, own, capsys):
-        demo.provide_cases(own, sample=None, fetch=fail)
+    def test_without_a_network_there_are_the_phantoms(self, own, capsys):
+        provide(own, fetch=fail)
+        assert sorted(entry.name for entry in own.iterdir()) == ["README.md", "phantom_1.nii.gz"]
+        said = capsys.readouterr().out
+        assert "could not be fetched" in said
+        assert "no CT in" not in said
+
+    def test_with_neither_it_goes_on_and_says_how_to_add_a_ct(self, own, capsys):
+        provide(own, fetch=fail, draw=fail)
         said = capsys.readouterr().out
         assert "could not be fetched" in said
         assert f"no CT in {own} yet: copy one there" in said
@@ -56,7 +77,7 @@ class TestProvideCases:
     def test_a_folder_of_the_users_own_gets_nothing_it_did_not_ask_for(self, own, tmp_path, capsys):
         theirs = tmp_path / "theirs"
         theirs.mkdir()
-        demo.provide_cases(theirs, sample=None, fetch=put)
+        provide(theirs)
         assert list(theirs.iterdir()) == []
         assert "copy one there" in capsys.readouterr().out
 

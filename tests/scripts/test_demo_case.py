@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import sys
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from lib.images.files import IMAGE_SUFFIXES
 from lib.stores.folder import OWN_FOLDER
-from scripts import demo_case
+from scripts import demo_case, make_phantoms
 from scripts.command import Stop
 
 CONTENT = bytes(range(256)) * 1024
@@ -82,6 +83,30 @@ class TestFetch:
         with pytest.raises(Stop, match="could not be fetched"):
             demo_case.fetch(studies=studies, url=f"{server}/whole", sha256=SHA256, limit=-1.0)
         assert list(studies.iterdir()) == []
+
+
+class TestDrawPhantoms:
+    def test_gives_the_files_that_the_command_made(self, studies, monkeypatch, tmp_path):
+        script = tmp_path / "make.py"
+        script.write_text(
+            "import pathlib, sys\n"
+            "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+            "count = sys.argv[sys.argv.index('--count') + 1]\n"
+            "for name in ('cohort.csv', '.cohort.lock', *(f'p{n}.nii.gz' for n in range(int(count)))):\n"
+            "    (out / name).touch()\n"
+        )
+        monkeypatch.setattr(demo_case, "_MAKE_PHANTOMS", script)
+        (studies / "example_ct.nii.gz").touch()
+        assert demo_case.draw_phantoms(studies=studies, python=Path(sys.executable)) == ["p0.nii.gz", "p1.nii.gz"]
+
+    def test_the_command_knows_its_options(self):
+        options = make_phantoms.parse(["--out", "x", "--count", "2", *demo_case._PHANTOM_OPTIONS])
+        assert (options.region, options.matrix, options.without_labels) == ("abdomen", 256, True)
+
+    def test_without_the_packages_it_says_so(self, studies, monkeypatch, tmp_path):
+        monkeypatch.setattr(demo_case, "_MAKE_PHANTOMS", tmp_path / "absent.py")
+        with pytest.raises(Stop, match="could not be drawn"):
+            demo_case.draw_phantoms(studies=studies, python=Path(sys.executable))
 
 
 class TestHasCases:
