@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.phantoms.canvas import Canvas, Points
+from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame
-from lib.phantoms.legs import HIP_JOINT, SIDE_SIGN, Leg
-from lib.phantoms.parts.shells import Ball, Bar, LoftShell, Shell, paint_shells
+from lib.phantoms.legs import HIP_JOINT, Leg
+from lib.phantoms.parts.shells import Ball, Bar, LoftShell, Shell, both_sides, cut_all, paint_cuts, paired
 from lib.phantoms.shapes import Curve, ellipse, scaled, smooth
 
 _Ovals = dict[float, tuple[float, float, float, float]]
@@ -50,6 +50,8 @@ _NECK_RADIUS_MM = 14.0
 _NECK_END = (-211.0, 1.0)
 """Reference z where the neck's axis meets the shaft's, 125 degrees from it; how far to the side of it."""
 
+_THIN_CORTEX_MM = 1.4
+"""Cortex of head, neck and condyles."""
 # The marrow of the shaft is fat; its share of the canal falls to nothing where the spongy bone of the ends begins.
 _FAT_SHARE = {-268: 0.0, -290: 0.9, -320: 1.0, -520: 1.0, -545: 0.85, -565: 0.0}
 
@@ -60,7 +62,7 @@ def head_radius(frame: Frame) -> float:
 
 
 class Femur:
-    """The thigh bones."""
+    """The thigh bones; the right one is laid out, the left one is its mirror image until the body is deformed."""
 
     def __init__(self, frame: Frame) -> None:
         shift = frame.pelvis_shift
@@ -69,7 +71,28 @@ class Femur:
         self._cortex = Curve({z + shift: mm for z, mm in _CORTEX.items()})
         self._thickness = rng.uniform(0.85, 1.1) * (0.92 if frame.female else 1.0)
         self._fat_share = Curve({z + shift: share for z, share in _FAT_SHARE.items()})
-        self._sides = [_Bone(frame, side, rng.uniform(0.96, 1.04)) for side in SIDE_SIGN]
+        width = rng.uniform(0.96, 1.04)
+        leg = Leg(frame, "right")
+
+        def oval(stations: _Ovals, *, mirror: int = 1, overrun: float = 0.0) -> LoftShell:
+            outlines = {}
+            for z, (x, y, a, b) in stations.items():
+                x0, y0 = leg.shaft(z + shift)
+                outlines[z + shift] = ellipse(x0 + mirror * x, y0 + y, a * width, b * width)
+            return LoftShell(outlines, overrun=overrun)
+
+        knee_end = {z + shift: smooth(np.array(corners) + leg.shaft(z + shift)) for z, corners in _KNEE_END.items()}
+        self._shaft: list[Shell] = [
+            oval(_SHAFT, overrun=2.0), oval(_LESSER_TROCHANTER, overrun=3.0), oval(_LINEA_ASPERA, overrun=6.0),
+            LoftShell(knee_end),
+        ]  # fmt: skip
+        head = (*HIP_JOINT, frame.heights["hip"])
+        neck_z, aside = _NECK_END
+        x, y = leg.shaft(neck_z + shift)
+        self._spongy: list[Shell] = [
+            Ball(head, head_radius(frame)), Bar(head, (x + aside, y, neck_z + shift), _NECK_RADIUS_MM * width),
+            oval(_CONDYLE, overrun=2.5), oval(_CONDYLE, mirror=-1, overrun=2.5),
+        ]  # fmt: skip
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them."""
@@ -78,46 +101,8 @@ class Femur:
             return
         cortex = float(self._cortex(z)) * self._thickness
         share = float(self._fat_share(z))
-        for bone in self._sides:
-            shells = [*((shell, cortex) for shell in bone.shaft), *((shell, 1.4) for shell in bone.spongy)]
-            paint_shells(canvas, shells, "femur")
-            canal = bone.shaft[0].at(z, cortex)
-            if share > 0 and canal is not None:
-                canvas.fill(scaled(canal, share), "femur_fatty_marrow", over="femur_marrow")
-
-
-class _Bone:
-    """One femur: the parts whose cortex follows the shaft's, the canal's first, and those with a thin one."""
-
-    def __init__(self, frame: Frame, side: str, width: float) -> None:
-        leg = Leg(frame, side)
-        shift, sign = frame.pelvis_shift, SIDE_SIGN[side]
-        head = (sign * HIP_JOINT[0], HIP_JOINT[1], frame.heights["hip"])
-
-        def ovals(stations: _Ovals) -> dict[float, Points]:
-            outlines = {}
-            for z, (x, y, a, b) in stations.items():
-                x0, y0 = leg.shaft(z + shift)
-                outlines[z + shift] = ellipse(x0 + sign * x, y0 + y, a * width, b * width)
-            return outlines
-
-        ends = {
-            z + shift: smooth(np.array(corners) * (sign, 1) + leg.shaft(z + shift), 48)
-            for z, corners in _KNEE_END.items()
-        }
-        neck_z, aside = _NECK_END
-        x, y = leg.shaft(neck_z + shift)
-        self.shaft: list[Shell] = [
-            LoftShell(ovals(_SHAFT), overrun=2.0),
-            LoftShell(ovals(_LESSER_TROCHANTER), overrun=3.0),
-            LoftShell(ovals(_LINEA_ASPERA), overrun=6.0),
-            LoftShell(ends),
-        ]
-        self.spongy: list[Shell] = [
-            Ball(head, head_radius(frame)),
-            Bar(head, (x + sign * aside, y, neck_z + shift), _NECK_RADIUS_MM * width),
-            *(
-                LoftShell(ovals({z: (inner * x, y, a, b) for z, (x, y, a, b) in _CONDYLE.items()}), overrun=2.5)
-                for inner in (-1, 1)
-            ),
-        ]
+        shells = [*((shell, cortex) for shell in self._shaft), *((shell, _THIN_CORTEX_MM) for shell in self._spongy)]
+        paint_cuts(canvas, paired(cut_all(shells, z)), "femur")
+        canal = self._shaft[0].cut(z, cortex)
+        if share > 0 and canal is not None and canal[1] is not None:
+            canvas.fill(both_sides(scaled(canal[1], share)), "femur_fatty_marrow", over="femur_marrow")

@@ -8,8 +8,8 @@ import numpy as np
 
 from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame
-from lib.phantoms.legs import SIDE_SIGN, Leg
-from lib.phantoms.parts.shells import Bar, LoftShell, Shell, paint_shells
+from lib.phantoms.legs import Leg
+from lib.phantoms.parts.shells import Bar, Cut, LoftShell, Shell, both_sides, cut_all, paint_cuts, paired
 from lib.phantoms.shapes import Curve, Loft, ellipse, inset, scaled, smooth
 
 _Corners = Sequence[tuple[float, float]]
@@ -89,39 +89,22 @@ _MUSCLES: tuple[tuple[str, dict[float, _Corners], dict[float, float]], ...] = (
     ("calf_extensors", {-660: _LONG_EXTENSORS}, {-655: 0.2, -700: 0.8, -760: 1, -900: 1, -970: 0.7, -1020: 0.35}),
     ("calf_extensors", {-660: _PERONEI}, {-665: 0.2, -700: 0.8, -740: 1, -900: 1, -970: 0.7, -1020: 0.35}),
 )  # fmt: skip
-_FAT_PLANE = 0.012
-"""Half the fat between two muscles, in units of the compartment's half-axes."""
+_GROWTH = 0.02
+"""By how much the outlines grow so that only thin planes of fat stay between them, in the same units."""
 
 
 class LowerLegs:
-    """Knee, lower leg and foot: muscles and bones."""
+    """Knee, lower leg and foot: muscles and bones; the left leg mirrors the right one until the body is deformed."""
 
     def __init__(self, frame: Frame) -> None:
         shift = frame.pelvis_shift
-        rng = frame.rng("lower_legs")
-        bulk = rng.uniform(0.94, 1.05, len(_MUSCLES))
-        muscles = [
+        bulk = frame.rng("lower_legs").uniform(1.0, 1.05, len(_MUSCLES))
+        self.low, self.high = -1090.0 + shift, -570.0 + shift
+        self._leg = Leg(frame, "right")
+        self._muscles = [
             (tissue, _muscle(outlines, sizes, float(factor), shift))
             for (tissue, outlines, sizes), factor in zip(_MUSCLES, bulk, strict=True)
         ]
-        self.low, self.high = -1090.0 + shift, -570.0 + shift
-        self._legs = [_LowerLeg(frame, side, muscles) for side in SIDE_SIGN]
-
-    def paint(self, canvas: Canvas) -> None:
-        """Draw what the slice shows of them."""
-        if self.low <= canvas.z <= self.high:
-            for leg in self._legs:
-                leg.paint(canvas)
-
-
-class _LowerLeg:
-    """One lower leg; everything is drawn for the right one and mirrored."""
-
-    def __init__(self, frame: Frame, side: str, muscles: list[tuple[str, Loft]]) -> None:
-        shift = frame.pelvis_shift
-        self._leg = Leg(frame, side)
-        self._sign = SIDE_SIGN[side]
-        self._muscles = muscles
         self._cortex = Curve({z + shift: mm for z, mm in _TIBIA_CORTEX.items()})
         self._tibia = LoftShell(
             {z + shift: smooth(np.array(corners) + middle) for z, (middle, corners) in _TIBIA.items()}
@@ -141,35 +124,43 @@ class _LowerLeg:
 
     def paint(self, canvas: Canvas) -> None:
         """Muscles within the fascia, then the bones."""
-        z, sign = canvas.z, self._sign
-        mirror = np.array([sign, 1.0])
-        compartment = self._leg.outer(z) * mirror
+        z = canvas.z
+        if not self.low <= z <= self.high:
+            return
+        self._paint_muscles(canvas)
+        if self._joint[0] <= z <= self._joint[1]:
+            self._paint_soft(canvas, self._tibia.cut(self._joint[0], 0.0), "cartilage")
+        leg = [(self._tibia, float(self._cortex(z))), (self._fibula, _FIBULA_CORTEX_MM), (self._malleolus, 1.5)]
+        for bone, shells in (("lower_leg_bone", leg), ("patella", [(self._patella, 1.5)]), ("foot_bone", self._foot)):
+            paint_cuts(canvas, paired(cut_all(shells, z)), bone)
+
+    def _paint_muscles(self, canvas: Canvas) -> None:
+        """Muscles lie as shares of the compartment, so that they grow with it."""
+        z = canvas.z
+        compartment = self._leg.outer(z)
         low, high = compartment.min(axis=0), compartment.max(axis=0)
         for tissue, loft in self._muscles:
             outline = loft.at(z)
             if outline is not None:
-                canvas.fill(((low + high) / 2 + outline * (high - low) / 2) * mirror, tissue, over="intermuscular_fat")
-        sole = self._foot_muscle.at(z)
-        if sole is not None:
-            canvas.fill(sole * mirror, "foot_muscle", over="intermuscular_fat")
-        if self._joint[0] <= z <= self._joint[1]:
-            plateau = self._tibia.at(self._joint[0] - 1.0)
-            if plateau is not None:
-                canvas.fill(plateau * mirror, "cartilage", over="intermuscular_fat")
-        shells = [(self._tibia, float(self._cortex(z))), (self._fibula, _FIBULA_CORTEX_MM), (self._malleolus, 1.5)]
-        paint_shells(canvas, shells, "lower_leg_bone", sign=sign)
-        paint_shells(canvas, [(self._patella, 1.5)], "patella", sign=sign)
-        paint_shells(canvas, self._foot, "foot_bone", sign=sign)
+                outline = (low + high) / 2 + outline * (high - low) / 2
+                canvas.fill(both_sides(outline), tissue, over="intermuscular_fat")
+        self._paint_soft(canvas, self._foot_muscle.cut(z, 0.0), "foot_muscle")
+
+    @staticmethod
+    def _paint_soft(canvas: Canvas, cut: Cut | None, tissue: str) -> None:
+        if cut is not None:
+            canvas.fill(both_sides(cut[0]), tissue, over="intermuscular_fat")
 
 
 def _ovals(stations: _Ovals, shift: float, *, overrun: float) -> LoftShell:
+    """Bones that are oval in every slice."""
     return LoftShell({z + shift: ellipse(*values, n=32) for z, values in stations.items()}, overrun=overrun)
 
 
 def _muscle(outlines: Mapping[float, _Corners], sizes: Mapping[float, float], factor: float, shift: float) -> Loft:
     """A muscle in units of the compartment: its outline where its size changes, scaled to that size."""
     heights = sorted(outlines)
-    shapes = [inset(smooth(outlines[z]), _FAT_PLANE) for z in heights]
+    shapes = [inset(smooth(outlines[z]), -_GROWTH) for z in heights]
     grown = {}
     for z, size in sizes.items():
         shape = np.array([[np.interp(z, heights, values) for values in axis] for axis in np.stack(shapes, axis=-1)])

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
-from lib.phantoms.legs import HIP_JOINT, SIDE_SIGN
+from lib.phantoms.legs import HIP_JOINT
 from lib.phantoms.parts.femur import head_radius
-from lib.phantoms.parts.shells import Blade, Line, LoftShell, paint_shells
+from lib.phantoms.parts.shells import Ball, Blade, Cut, Line, LoftShell, both_sides, cut_all, paint_cuts
 from lib.phantoms.shapes import Curve, Tube, ellipse, inset, mirrored, moved, smooth
 
 JOINT_SPACE_MM = 2.0
@@ -69,8 +69,8 @@ _CORTEX = {-270: 1.6, -230: 1.8, -200: 1.8, -165: 2.2, -145: 2.2, -110: 1.6, -60
 # How far, mm, the bones of a woman lie further to the side: the wide pelvic outlet and the wide pubic arch.
 _FEMALE_SPREAD = {-270: 9, -240: 8, -215: 4, -198: 1, -185: 0, -24: 0}
 
-CUP_MM = 4.5
-"""Thickness of the bone around the acetabulum."""
+CUP_MM = 3.0
+"""Thickness of the dense bone around the acetabulum."""
 # The acetabulum opens to the side, to the front and downwards.
 _CUP_AXIS = (0.72, 0.33, -0.61)
 _NOTCH_DEPTH_MM = 16.0
@@ -91,6 +91,9 @@ _SACRUM: dict[float, tuple[tuple[float, float], ...]] = {
     -92: ((0, 5), (5, 4.5), (9, 3), (12, 0), (11, -4), (8, -6), (5, -7), (2, -7), (0, -7)),
 }  # fmt: skip
 
+_SACRUM_CORTEX_MM = 1.3
+_JOINT_END = -52.0
+"""Height above the middle of S1 where the sacroiliac joint ends."""
 # The sacral canal: height above the middle of S1 -> y of its middle from the column, half-width, half-depth.
 _CANAL = {
     14: (-28, 14, 9),
@@ -114,9 +117,10 @@ class Pelvis:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._joint_z = frame.heights["hip"]
-        self._head = head_radius(frame)
+        self._radius = head_radius(frame)
+        self._head = Ball((*HIP_JOINT, self._joint_z), self._radius)
         rng = frame.rng("pelvis")
-        self._sides = [(sign, _hip_bone(frame, rng)) for sign in SIDE_SIGN.values()]
+        self._sides = _hip_bone(frame, rng), _hip_bone(frame, rng)
         self._sacrum = _Sacrum(frame, rng)
         shift = frame.pelvis_shift
         self._cortex = Curve({z + shift: mm for z, mm in _CORTEX.items()})
@@ -130,47 +134,33 @@ class Pelvis:
         if not self.low <= z <= self.high:
             return
         cortex = float(self._cortex(z))
-        for sign, blades in self._sides:
-            cup = _Cup(self._joint_z, self._head)
-            paint_shells(canvas, [*((blade, cortex) for blade in blades), (cup, 1.5)], "hip_bone", sign=sign)
-            self._carve_joint(canvas, sign)
-        outline = self._symphysis.at(z)
-        if outline is not None:
-            canvas.fill(inset(outline, -1.5), "hip_bone_cortex", over="hip_bone_marrow")
-            canvas.fill(outline, "cartilage")
+        right, left = (cut_all([(blade, cortex) for blade in blades], z) for blades in self._sides)
+        paint_cuts(canvas, [_joined(*cuts) for cuts in zip(right, left, strict=True)], "hip_bone")
+        self._paint_hip_joint(canvas)
+        symphysis = self._symphysis.cut(z, 0.0)
+        if symphysis is not None:
+            canvas.fill(inset(symphysis[0], -1.5), "hip_bone_cortex", over="hip_bone_marrow")
+            canvas.fill(symphysis[0], "cartilage")
         self._sacrum.paint(canvas)
 
-    def _carve_joint(self, canvas: Canvas, sign: float) -> None:
-        """The hollow of the acetabulum: dense bone under it, cartilage in it; the femur fills the rest."""
-        for radius, tissue, over in (
-            (self._head + JOINT_SPACE_MM + 2.0, "hip_bone_cortex", "hip_bone_marrow"),
-            (self._head + JOINT_SPACE_MM, "cartilage", ("hip_bone_cortex", "hip_bone_marrow")),
-        ):
-            squared = radius**2 - (canvas.z - self._joint_z) ** 2
-            if squared > 0:
-                r = float(np.sqrt(squared))
-                canvas.fill(ellipse(sign * HIP_JOINT[0], HIP_JOINT[1], r, r), tissue, over=over)
+    def _paint_hip_joint(self, canvas: Canvas) -> None:
+        """The acetabulum and the cartilage in it; the femur fills the rest."""
+        cup = self._cup(canvas.z)
+        if cup is not None:
+            canvas.fill(both_sides(cup), "hip_bone_cortex")
+        hollow = self._head.disc(canvas.z, self._radius + JOINT_SPACE_MM)
+        if hollow is not None:
+            canvas.fill(both_sides(hollow), "cartilage", over=("hip_bone_cortex", "hip_bone_marrow"))
 
-
-class _Cup:
-    """The right acetabulum: a ball around the femoral head, cut off where it opens."""
-
-    def __init__(self, z: float, head: float) -> None:
-        self._z = z
-        self._radius = head + JOINT_SPACE_MM + CUP_MM
-
-    def at(self, z: float, shrink: float = 0.0) -> Points | None:
-        """As :meth:`lib.phantoms.parts.shells.Shell.at`."""
-        dz = z - self._z
-        squared = (self._radius - shrink) ** 2 - dz**2
-        if squared <= 1.0 or dz < -_NOTCH_DEPTH_MM:
+    def _cup(self, z: float) -> Points | None:
+        """The dense bone of the right acetabulum: a ball around the femoral head, cut off where it opens."""
+        dz = z - self._joint_z
+        circle = self._head.disc(z, self._radius + JOINT_SPACE_MM + CUP_MM)
+        if circle is None or dz < -_NOTCH_DEPTH_MM:
             return None
-        r = float(np.sqrt(squared))
-        circle = ellipse(0, 0, r, r, n=48)
         axis = np.array(_CUP_AXIS[:2])
-        beyond = (circle * axis).sum(axis=1) - (_CUP_DEPTH_MM - shrink - _CUP_AXIS[2] * dz)
-        cut: Points = circle - np.maximum(beyond, 0.0)[:, None] * axis / (axis**2).sum() + HIP_JOINT
-        return cut if np.ptp(cut, axis=0).min() > 1.0 else None
+        beyond = ((circle - HIP_JOINT) * axis).sum(axis=1) - (_CUP_DEPTH_MM - _CUP_AXIS[2] * dz)
+        return circle - np.maximum(beyond, 0.0)[:, None] * axis / (axis**2).sum()
 
 
 class _Sacrum:
@@ -179,6 +169,7 @@ class _Sacrum:
     def __init__(self, frame: Frame, rng: np.random.Generator) -> None:
         s1 = frame.vertebrae["S1"]
         self._top = s1.z
+        self._joint_end = s1.z + _JOINT_END
         variant = frame.person.variant
         width = rng.uniform(0.96, 1.04) * (1.04 if frame.female else 1.0)
         outlines = {}
@@ -202,15 +193,15 @@ class _Sacrum:
     def paint(self, canvas: Canvas) -> None:
         """Draw the sacroiliac joints, the bone, then what runs through it."""
         z = canvas.z
-        outline = self._bone.at(z)
-        if outline is not None:
-            canvas.fill(inset(outline, -JOINT_SPACE_MM - 1.6), "hip_bone_cortex", over="hip_bone_marrow")
-            canvas.fill(inset(outline, -JOINT_SPACE_MM), "cartilage", over=("hip_bone_cortex", "hip_bone_marrow"))
-        paint_shells(canvas, [(self._bone, 1.3), (self._coccyx, 1.0)], "sacrum")
+        bone = self._bone.cut(z, _SACRUM_CORTEX_MM)
+        if bone is not None and z > self._joint_end:
+            canvas.fill(inset(bone[0], -JOINT_SPACE_MM - 1.6), "hip_bone_cortex", over="hip_bone_marrow")
+            canvas.fill(inset(bone[0], -JOINT_SPACE_MM), "cartilage", over=("hip_bone_cortex", "hip_bone_marrow"))
+        paint_cuts(canvas, [*([bone] if bone else []), *cut_all([(self._coccyx, 1.0)], z)], "sacrum")
         for tube in self._bridges:
             canvas.fill(canvas.discs(*tube.cut(z)), "sacrum_cortex")
             canvas.fill(canvas.discs(*tube.cut(z, shrink=1.3)), "sacrum_marrow")
-        if outline is not None:
+        if bone is not None:
             self._paint_openings(canvas)
 
     def _paint_openings(self, canvas: Canvas) -> None:
@@ -260,6 +251,12 @@ def _hip_bone(frame: Frame, rng: np.random.Generator) -> list[Blade]:
         Blade(placed(_PUBIS, fixed=8.0), taper=4.0),
         Blade(placed(_ISCHIUM), taper=5.0),
     ]
+
+
+def _joined(right: Cut, left: Cut) -> Cut:
+    """Both sides' cuts of a bone, the left one's as if it were on the right."""
+    marrow = both_sides(right[1], left[1]) if right[1] is not None and left[1] is not None else None
+    return both_sides(right[0], left[0]), marrow
 
 
 def _symphysis(frame: Frame) -> LoftShell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from lib.phantoms.canvas import Canvas, Points
-from lib.phantoms.shapes import Loft, area, ellipse, inset
+from lib.phantoms.shapes import Loft, ellipse, inset, mirrored
 
 Line = Sequence[tuple[float, float, float]]
 """The middle line of a flat bone in an axial slice: x, y and half its thickness, mm, at each of a few points."""
@@ -18,11 +18,15 @@ Line = Sequence[tuple[float, float, float]]
 _CAP = np.linspace(0, np.pi, 7)[1:-1, None]
 
 
-class Shell(Protocol):
-    """A bone that can be cut at a height, also without the outermost millimetres of it."""
+Cut = tuple[Points, Points | None]
+"""What a slice shows of a bone: its outline and that of its marrow, None where the bone is all cortex."""
 
-    def at(self, z: float, shrink: float = 0.0) -> Points | None:
-        """The outline at a height after `shrink` mm have been taken off its surface, or None."""
+
+class Shell(Protocol):
+    """A bone that can be cut at a height."""
+
+    def cut(self, z: float, cortex: float) -> Cut | None:
+        """What the slice at a height shows of it with so many mm of cortex; None where it is not."""
 
 
 class Blade:
@@ -41,19 +45,23 @@ class Blade:
         lines = [_sampled(np.asarray(stations[z], dtype=np.float64), n) for z in heights]
         self._line = PchipInterpolator(heights, np.stack(lines), axis=0)
 
-    def at(self, z: float, shrink: float = 0.0) -> Points | None:
-        """The outline at a height after `shrink` mm have been taken off its surface, or None where nothing is left."""
-        inward = min(z - self.low, self.high - z) - shrink
-        if inward <= 0:
+    def cut(self, z: float, cortex: float) -> Cut | None:
+        """As :meth:`Shell.cut`; below the ends of the bone the cortex is as thick as at its sides."""
+        depth = min(z - self.low, self.high - z)
+        if depth <= 0:
             return None
         line: npt.NDArray[np.float64] = self._line(z)
-        share = min(inward / self._taper, 1.0)
+        inner = self._outline(line, depth - cortex, cortex) if depth > cortex else None
+        return self._outline(line, depth, 0.0), inner
+
+    def _outline(self, line: npt.NDArray[np.float64], depth: float, shrink: float) -> Points:
+        share = min(depth / self._taper, 1.0)
         half = np.maximum(line[:, 2] * np.sqrt(share * (2 - share)) - shrink, 0.0)
-        return _strip(line[:, :2], half[:, None]) if half.any() else None
+        return _strip(line[:, :2], half[:, None])
 
 
 class LoftShell:
-    """A loft that can be cut without its outermost millimetres.
+    """A loft with a cortex.
 
     Args:
         outlines: as of :class:`Loft`.
@@ -64,10 +72,13 @@ class LoftShell:
         self._loft = Loft(outlines, overrun=overrun)
         self.low, self.high = self._loft.low - overrun, self._loft.high + overrun
 
-    def at(self, z: float, shrink: float = 0.0) -> Points | None:
-        """The outline at a height after `shrink` mm have been taken off its surface, or None where nothing is left."""
-        outline = self._loft.at(z) if self.low + shrink < z < self.high - shrink else None
-        return outline if outline is None or not shrink else shrunk(outline, shrink)
+    def cut(self, z: float, cortex: float) -> Cut | None:
+        """As :meth:`Shell.cut`; below the ends of the bone the cortex is as thick as at its sides."""
+        outline = self._loft.at(z)
+        if outline is None:
+            return None
+        covered = min(z - self.low, self.high - z) <= cortex or np.ptp(outline, axis=0).min() <= 2 * cortex
+        return outline, None if covered else inset(outline, cortex)
 
 
 class Bar:
@@ -86,13 +97,17 @@ class Bar:
         self._reach = float(np.sqrt((self._way[:2] ** 2).sum()))
         self._stretch = float(np.sqrt((self._way**2).sum()) / abs(self._way[2]))
 
-    def at(self, z: float, shrink: float = 0.0) -> Points | None:
-        """As :meth:`Shell.at`; the ends stay open, since they lie in other bones."""
+    def cut(self, z: float, cortex: float) -> Cut | None:
+        """As :meth:`Shell.cut`; the ends stay open, since they lie in other bones."""
+        outline = self._oval(z, self._radius)
+        return None if outline is None else (outline, self._oval(z, self._radius - cortex))
+
+    def _oval(self, z: float, radius: float) -> Points | None:
         middle = (z - self._start[2]) / self._way[2] * self._reach
-        oval = ellipse(0, 0, (self._radius - shrink) * self._stretch, self._radius - shrink)
-        along = np.clip(oval[:, 0] + middle, 0.0, self._reach)
-        if np.ptp(along) < 0.5:
+        if not -radius * self._stretch < middle < self._reach + radius * self._stretch:
             return None
+        oval = ellipse(0, 0, radius * self._stretch, radius)
+        along = np.clip(oval[:, 0] + middle, 0.0, self._reach)
         ahead = self._way[:2] / self._reach
         return self._start[:2] + along[:, None] * ahead + oval[:, 1:] * np.array([-ahead[1], ahead[0]])
 
@@ -104,40 +119,54 @@ class Ball:
         self._centre = centre
         self._radius = radius
 
-    def at(self, z: float, shrink: float = 0.0) -> Points | None:
-        """As :meth:`Shell.at`."""
-        squared = (self._radius - shrink) ** 2 - (z - self._centre[2]) ** 2
+    def cut(self, z: float, cortex: float) -> Cut | None:
+        """As :meth:`Shell.cut`."""
+        outline = self.disc(z, self._radius)
+        return None if outline is None else (outline, self.disc(z, self._radius - cortex))
+
+    def disc(self, z: float, radius: float) -> Points | None:
+        """What a slice cuts of a ball of another radius around the same point."""
+        squared = radius**2 - (z - self._centre[2]) ** 2
         return ellipse(*self._centre[:2], *[float(np.sqrt(squared))] * 2) if squared > 0.25 else None
 
 
-def shrunk(outline: Points, distance: float) -> Points | None:
-    """A closed outline moved inwards by a distance in mm, or None if nothing of it is left."""
-    inner = inset(outline, distance)
-    if np.ptp(outline, axis=0).min() <= 2 * distance or area(inner) * area(outline) <= 0:
-        return None
-    return inner
+def both_sides(right: Points, left: Points | None = None) -> Points:
+    """One closed outline for a paired structure, so that both sides are filled at once.
+
+    Args:
+        right: outline on the right side of the body; nothing of it crosses the midline.
+        left: that of the left side as if it were on the right; left out, it is the mirror image.
+    """
+    # the way from one outline to the other is gone there and back, so that it cancels out
+    sides = [right * (1, 1), mirrored(right if left is None else left)]
+    sides[0][:, 0] = np.maximum(sides[0][:, 0], 0.0)
+    sides[1][:, 0] = np.minimum(sides[1][:, 0], 0.0)
+    return np.concatenate([sides[0], sides[0][:1], sides[1], sides[1][:1]])
 
 
-def paint_shells(
-    canvas: Canvas, shells: Sequence[tuple[Shell, float]], bone: str, *, marrow: str | None = None, sign: float = 1.0
-) -> None:
+def paint_cuts(canvas: Canvas, cuts: Sequence[Cut], bone: str) -> None:
     """Paint bones that melt into one: first all of their cortex, then all of their marrow.
 
     Args:
         canvas: the slice.
-        shells: every bone with the thickness of its cortex, mm.
+        cuts: what it shows of every bone.
         bone: tissues are named `bone`_cortex and `bone`_marrow.
-        marrow: another tissue than `bone`_marrow inside.
-        sign: -1 paints the mirror image.
     """
-    there = [(shell, cortex, outline) for shell, cortex in shells if (outline := shell.at(canvas.z)) is not None]
-    mirror = np.array([sign, 1.0])
-    for _, _, outline in there:
-        canvas.fill(outline * mirror, f"{bone}_cortex")
-    for shell, cortex, _ in there:
-        inner = shell.at(canvas.z, cortex)
-        if inner is not None:
-            canvas.fill(inner * mirror, marrow or f"{bone}_marrow", over=f"{bone}_cortex")
+    for outline, _ in cuts:
+        canvas.fill(outline, f"{bone}_cortex")
+    for _, marrow in cuts:
+        if marrow is not None:
+            canvas.fill(marrow, f"{bone}_marrow", over=f"{bone}_cortex")
+
+
+def cut_all(shells: Iterable[tuple[Shell, float]], z: float) -> list[Cut]:
+    """What a slice shows of those of some bones, given with the thickness of their cortex, that reach into it."""
+    return [cut for shell, cortex in shells if (cut := shell.cut(z, cortex)) is not None]
+
+
+def paired(cuts: Iterable[Cut]) -> list[Cut]:
+    """Bones of the right side together with their mirror images."""
+    return [(both_sides(outline), None if marrow is None else both_sides(marrow)) for outline, marrow in cuts]
 
 
 def _sampled(knots: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
