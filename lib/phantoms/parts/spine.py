@@ -12,7 +12,7 @@ from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame, Vertebra
 from lib.phantoms.parts.spine_arch import ArchSize, arch_bars, arch_sizes, canal_depth, is_sacralised
 from lib.phantoms.parts.spine_solids import Bar, Block, Cut, Field, block_of
-from lib.phantoms.shapes import Curve, ellipse
+from lib.phantoms.shapes import Curve, Tube, ellipse, inset
 
 SKULL_BASE_Z = 520.0
 """Upper end of the canal, reference mm."""
@@ -24,15 +24,17 @@ _ARCH_REACH_MM = 40.0
 """How far above and below its body a vertebra reaches at most."""
 
 _SACRAL_TAPER = 0.34
+_SACRUM = ("sacrum_cortex", "sacrum_marrow")
 
 
 @dataclass(frozen=True)
 class _Bones:
-    """One vertebra: its solids and the box that they fill."""
+    """One vertebra: its solids, the nerve roots that leave below its pedicles, and the box that it fills."""
 
     level: str
     body: Block | None
     bars: list[Bar]
+    roots: list[Tube]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
 
@@ -67,7 +69,7 @@ class Spine:
             vertebra, size = self._vertebrae[i], self._sizes[i]
             below = (self._vertebrae[i + 1], self._sizes[i + 1]) if i + 1 < len(self._sizes) else None
             bars = arch_bars(self._frame, vertebra, size, below) + _extra_bars(vertebra, self._vertebrae)
-            self._built[i] = _bones(vertebra.level, self._bodies[i], bars)
+            self._built[i] = _bones(vertebra.level, self._bodies[i], bars, _roots(vertebra, size))
         return self._built[i]
 
     def paint(self, canvas: Canvas) -> None:
@@ -81,7 +83,12 @@ class Spine:
         bones = [bones for bones in near if bones.low[2] < z < bones.high[2]]
         discs = [disc for disc in self._discs if abs(z - disc.block.place[2]) < disc.block.reach[2]]
         if in_canal and bones:
-            canvas.fill(ellipse(x, y - 1.0, a + room, b + 5.0, n=32), "intermuscular_fat")
+            beside = canvas.polygon(ellipse(x, y - 1.0, a + room, b + 5.0, n=32))
+            canvas.fill(beside.where(~canvas.is_any(beside, _SACRUM)), "intermuscular_fat")
+            canvas.fill(inset(_canal_outline(x, y, a, b), -_CANAL_WALL_MM), "sacrum_cortex", over="sacrum_marrow")
+            for thing in bones:
+                for root in thing.roots:
+                    canvas.fill(canvas.discs(*root.cut(z)), "spinal_canal", over="intermuscular_fat")
         if bones or discs:
             boxes = [(thing.low[:2], thing.high[:2]) for thing in bones]
             boxes += [
@@ -112,7 +119,12 @@ class Spine:
                 np.maximum(field, share + gap, out=field)
                 np.maximum(inner, share + gap + _CORTEX_MM, out=inner)
         for thing, (outer, inner) in zip(bones, surfaces, strict=True):
-            canvas.fill(replace(cut.mask, inside=outer < 0), f"{thing.level}_cortex")
+            inside = outer < 0
+            if thing.level == "S1" and thing.body is not None:
+                # one bone with the rest of the sacrum: no cortex between them, but for the endplate
+                _, plate = thing.body.fields(cut, cut.whole())
+                inner[canvas.is_any(cut.mask, "sacrum_marrow") & inside & (plate < -_ENDPLATE_MM)] = -1.0
+            canvas.fill(replace(cut.mask, inside=inside), f"{thing.level}_cortex")
             canvas.fill(replace(cut.mask, inside=inner < 0), f"{thing.level}_marrow")
 
     def _canal_field(self, cut: Cut) -> tuple[tuple[slice, slice], Field]:
@@ -156,10 +168,23 @@ def _body(frame: Frame, vertebra: Vertebra, spur: float) -> Block | None:
     return block_of(vertebra, waist=0.04, front=0.05, rim=rim * 0.6, spur=spur * 0.5)
 
 
-def _bones(level: str, body: Block | None, bars: list[Bar]) -> _Bones:
+def _bones(level: str, body: Block | None, bars: list[Bar], roots: list[Tube]) -> _Bones:
     low = [bar.low for bar in bars] + ([body.place - body.reach] if body else [])
     high = [bar.high for bar in bars] + ([body.place + body.reach] if body else [])
-    return _Bones(level, body, bars, np.min(low, axis=0), np.max(high, axis=0))
+    return _Bones(level, body, bars, roots, np.min(low, axis=0), np.max(high, axis=0))
+
+
+def _roots(vertebra: Vertebra, size: ArchSize) -> list[Tube]:
+    """The nerves that leave the canal below the pedicles of a vertebra, thickest at their ganglion."""
+    if vertebra.level[0] not in "TL":
+        return []
+    v0, half = -canal_depth(vertebra, size), vertebra.height / 2
+    a, (thick, thin) = size.canal_a, (2.9, 1.9) if vertebra.level[0] == "L" else (2.0, 1.3)
+    way = ((0.8 * a, 0.0, 0.1), (a + 4, 1.5, -0.45), (a + 10, 6.0, -1.0), (a + 14, 12.0, -1.6))
+    return [
+        Tube([vertebra.at(sign * u, v0 + v, w * half) for u, v, w in way], [thin, thick, thick * 0.8, thin], step=2.0)
+        for sign in (1.0, -1.0)
+    ]
 
 
 def _extra_bars(vertebra: Vertebra, vertebrae: list[Vertebra]) -> list[Bar]:
@@ -194,7 +219,7 @@ def _discs(vertebrae: list[Vertebra], bodies: list[Block | None]) -> list[_Disc]
         top = above.place - above.axes[2] * above.half
         if below is None:
             middle = top - above.axes[2] * upper.disc / 2
-            a, b = above.a * (1 - _SACRAL_TAPER), above.b * (1 - _SACRAL_TAPER)
+            a, b = above.a * (1 - above.taper), above.b * (1 - above.taper)
             block = Block(middle, above.axes, a, b, upper.disc / 2)
         else:
             bottom = below.place + below.axes[2] * below.half
@@ -253,6 +278,6 @@ def _canal(frame: Frame, vertebrae: list[Vertebra], sizes: list[ArchSize]) -> Cu
         stations[float(z)] = (float(x), float(y), size.canal_a, size.canal_b / tilted, room)
     top, bottom = vertebrae[0], vertebrae[-1]
     lower = bottom.inferior_z - 20.0
-    stations[lower] = (0.0, frame.column(lower)[1] - 17.0, 12.0, 7.0, 5.0)
+    stations[lower] = (0.0, frame.column(lower)[1] - 19.5, 11.0, 6.0, 5.0)
     stations[SKULL_BASE_Z] = (top.x, frame.column(SKULL_BASE_Z)[1] - 16.0, 14.0, 13.0, 2.0)
     return Curve(stations)
