@@ -15,10 +15,9 @@ _BESIDE = {
     -341: (214, -14, 2, 4, 0.5), -336: (214, -15, 6, 12, 1), -310: (214, -16, 8, 26, 1), -280: (215, -18, 10, 34, 1.5),
     -245: (216, -20, 14, 37, 2), -222: (216, -24, 17, 29, 2), -205: (216, -27, 19, 27, 2.5),
     -180: (216, -30, 21, 29, 3), -100: (214, -38, 29, 36, 4), -30: (210, -44, 37, 42, 5),
-    20: (206, -46, 39, 42, 5), 50: (203, -46, 38, 38, 5),
-    90: (200, -46, 35, 38, 6), 180: (194, -46, 38, 44, 8), 250: (190, -45, 37, 47, 8), 300: (186, -43, 40, 50, 8),
-    330: (178, -41, 43, 49, 7), 352: (172, -38, 41, 45, 6), 370: (166, -37, 34, 37, 5), 382: (162, -36, 21, 24, 4),
-    388: (160, -36, 8, 9, 3),
+    20: (208, -46, 39, 42, 5), 50: (206, -46, 38, 38, 5), 90: (205, -46, 35, 38, 6),
+    180: (204, -46, 38, 44, 8), 250: (202, -45, 37, 47, 8), 300: (198, -43, 40, 50, 8), 330: (191, -41, 43, 49, 7),
+    352: (183, -38, 41, 45, 6), 370: (176, -37, 34, 37, 5), 382: (170, -36, 21, 24, 4), 388: (167, -36, 8, 9, 3),
 }  # fmt: skip
 _RAISED = {
     322: (126, -30, 12, 14, 2), 336: (134, -30, 32, 36, 4), 360: (146, -28, 42, 46, 6), 395: (158, -26, 45, 49, 7),
@@ -31,6 +30,9 @@ _ARMPIT = 290.0
 _SHOULDER, _SHOULDER_WIDTH = 352.0, 155.0
 """Height of the joint, and the half-width of the trunk's muscles there that the tables suit."""
 _GAP_MM = 5.0
+_INWARDS = {290: 1.0, 318: 1.45, 345: 2.0, 375: 2.3, 390: 2.6}
+"""z: how far the shoulder reaches inwards, to melt into the trunk, in half-widths of the arm."""
+_RAISED_INWARDS = {325: 1.0, 350: 1.8, 385: 1.9, 420: 1.0}
 _SLOPE = 0.16
 """How fast the arm comes back to the body below a wide place."""
 _TRIED = np.arange(-340.0, _ARMPIT + 1, 16.0)
@@ -46,7 +48,7 @@ class ArmSurface:
         self.low, self.high = (323.0, 640.0) if self.raised else (-340.0, 387.0)
         # fat is spread over the body, though less over the arms
         self._fat_factor = float(np.sqrt(frame.sizes.fat))
-        self._shape = Curve(table)
+        self._shape, self._inwards = Curve(table), Curve(_RAISED_INWARDS if self.raised else _INWARDS)
         broad = float((self.sign * Trunk(frame).outer(_SHOULDER)[:, 0]).max()) - _SHOULDER_WIDTH
         self._aside = Curve({_SHOULDER: broad, 400.0: broad} | ({} if self.raised else self._way_out(frame, side)))
 
@@ -73,10 +75,16 @@ class ArmSurface:
 
     def outer(self, z: float) -> Points:
         """The fascia around the muscles."""
-        return ellipse(*self.axis(z), *self.size(z), n=48)
+        return self._outline(z, 0.0)
 
     def skin(self, z: float) -> Points:
         """The outer surface."""
-        a, b = self.size(z)
-        cover = float(self._shape(z)[4]) * self._fat_factor + SKIN_MM
-        return ellipse(*self.axis(z), a + cover, b + cover, n=48)
+        return self._outline(z, float(self._shape(z)[4]) * self._fat_factor + SKIN_MM)
+
+    def _outline(self, z: float, cover: float) -> Points:
+        """An ellipse that is drawn out towards the trunk at the shoulder."""
+        (x, y), (a, b) = self.axis(z), self.size(z)
+        outline = ellipse(x, y, a + cover, b + cover, n=48)
+        inwards = (outline[:, 0] - x) * self.sign < 0
+        outline[inwards, 0] = x + (outline[inwards, 0] - x) * float(self._inwards(z))
+        return outline

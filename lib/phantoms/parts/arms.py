@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.phantoms.arm_surface import ArmSurface
-from lib.phantoms.canvas import Canvas, Points
+from lib.phantoms.canvas import Canvas, Mask, Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.parts.chest_wall import thickness_of
 from lib.phantoms.shapes import Curve, Loft, Tube, ellipse, inset
@@ -39,6 +39,7 @@ _T: Floats = np.linspace(0, 1, 25)
 # Offsets from the centre of the humeral head: outwards, to the front, upwards; and radius, mm
 _ACROMION = ((-74, -42, -8, 3.5), (-48, -40, 6, 4), (-22, -34, 18, 4.5), (2, -22, 26, 6.5), (8, -6, 28, 6.5))
 _CORACOID = ((-28, 0, 8, 6), (-30, 14, 12, 5), (-24, 26, 8, 5), (-18, 28, 4, 4.5))
+_SUPRASPINATUS = ((-96, -40, 8, 5), (-78, -40, 14, 10), (-54, -32, 16, 11), (-32, -20, 20, 8), (-12, -8, 22, 5))
 _COLLAR = ((-54, 40, 20, 5.5), (-26, 20, 26, 5.5), (-4, 6, 28, 6))
 """Lateral half of the clavicle."""
 
@@ -57,10 +58,8 @@ _CARPALS = ((-212.0, ((-15, 6), (-4, 7), (8, 8))), (-226.0, ((-17, 6.5), (-6, 7)
 _RAYS = ((-22, -26, 3.8), (-11, -13, 4.2), (1, 1, 4.6), (13, 15, 4.6))
 _KNUCKLE, _CARPUS = -288.0, -236.0
 
-# How far inwards the deltoid reaches from the arm's axis, by height, mm outwards
-_DELTOID_EDGE = {262: 30.0, 285: 14.0, 310: -8.0, 340: -24.0, 375: -40.0}
-_DELTOID_SHARE = 0.66
-"""The deltoid lies outside of this share of the arm's cross-section."""
+_DELTOID = {0.0: 0.64, 30.0: 0.62, 55.0: 0.7, 75.0: 0.84, 92.0: 1.0}
+"""Which share of the arm's half-width lies within the deltoid, by the distance from the joint in mm."""
 _ELBOW = 58.0
 
 
@@ -101,9 +100,11 @@ class _Arm:
             path = np.array([self._offset(row) for row in rows])
             self._bones.append(("scapula", Tube(path, np.array([row[3] for row in rows], dtype=float), step=2.0), 1.5))
         self._bones += self._raised_bones() if surface.raised else self._hanging_bones()
+        path = np.array([self._offset(row) for row in _SUPRASPINATUS])
+        self._supraspinatus = Tube(path, np.array([row[3] for row in _SUPRASPINATUS]) * self._strength, step=3.0)
         self._condyles = None if surface.raised else self._condyle_loft()
         self._vessels = [] if surface.raised else self._vessel_tubes()
-        self._edge = Curve(_DELTOID_EDGE)
+        self._deltoid = Curve(_DELTOID)
 
     def _offset(self, row: tuple[float, ...]) -> Floats:
         """A point given by its offsets from the centre of the humeral head."""
@@ -168,6 +169,7 @@ class _Arm:
             self._paint_muscles(canvas)
         if min(_BLADE) < z < max(_BLADE):
             self._paint_blade(canvas)
+        canvas.fill(canvas.discs(*self._supraspinatus.cut(z)), "rotator_cuff", over=_FAT)
         for bone, tube, cortex in self._bones:
             self._paint_bone(canvas, bone, tube, cortex)
         if self._condyles is not None and (outline := self._condyles.at(z)) is not None:
@@ -200,13 +202,13 @@ class _Arm:
         x, y = canvas.positions(whole)
         out = (x - x0) * sign
         from_head = z - float(self._head[2])
-        if (-from_head if not surface.raised else from_head) < 95.0:
-            edge = float(self._edge(352.0 - abs(from_head) if from_head < 0 or surface.raised else z))
-            within = canvas.polygon(ellipse(x0, y0, a * _DELTOID_SHARE, b * _DELTOID_SHARE, n=40))
-            deep = np.zeros_like(whole.inside)
-            rows, columns = within.i0 - whole.i0, within.j0 - whole.j0
-            deep[rows : rows + within.inside.shape[0], columns : columns + within.inside.shape[1]] = within.inside
-            canvas.fill(whole.where(~deep & (out > edge)), "deltoid", over=_FAT)
+        if abs(from_head) < max(_DELTOID):
+            # a crescent: thick outside, thin in front and behind
+            reach, shift = float(self._deltoid(abs(from_head))), 0.8 * a
+            deep = _flags(
+                canvas, whole, ellipse(x0 - sign * shift, y0, a * reach + shift, b * (1.0 + 0.4 * (reach - 0.6)), n=40)
+            )
+            canvas.fill(whole.where(~deep & (out > -a)), "deltoid", over=_FAT)
         if surface.raised:
             if from_head > 22.0:
                 canvas.fill(whole.where(y > y0 + 1.0), "upper_arm_flexors", over=_FAT)
@@ -279,3 +281,11 @@ class _Arm:
             "scapula_marrow",
             over="scapula_cortex",
         )
+
+
+def _flags(canvas: Canvas, window: Mask, outline: Points) -> npt.NDArray[np.bool_]:
+    """Where in a mask's window an outline lies."""
+    inside = np.zeros(canvas.tissue.shape, bool)
+    mask = canvas.polygon(outline)
+    inside[mask.window] = mask.inside
+    return inside[window.window]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lib.phantoms.breast_surface import BreastSurface
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
-from lib.phantoms.shapes import Curve
+from lib.phantoms.shapes import Curve, inset
 from lib.phantoms.trunk import Trunk
 
 Floats = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ _INNER_LAYERS: dict[str, dict[float, tuple[float, float, float, float]]] = {
 _OUTER_LAYERS: tuple[tuple[str, dict[float, tuple[float, float, float, float]]], ...] = (
     ("trapezius", {
         112: (2.86, 2.99, 0.4, 2), 160: (2.6, 2.99, 0.4, 3.5), 220: (2.3, 2.99, 0.4, 4.5), 280: (1.9, 2.99, 0.4, 6),
-        330: (1.5, 2.99, 0.4, 8.5), 365: (1.25, 2.98, 0.4, 12), 385: (1.15, 2.97, 0.4, 15), 400: (1.1, 2.96, 0.4, 17),
+        330: (1.5, 2.99, 0.4, 8.5), 365: (1.3, 2.98, 0.4, 11), 374: (1.2, 2.96, 0.4, 11),
     }),
     ("latissimus_dorsi", {
         119: (1.15, 1.83, 0.2, 7), 160: (1.02, 1.9, 0.2, 8), 220: (1.0, 1.95, 0.2, 9), 265: (1.0, 1.75, 0.2, 10),
@@ -59,6 +59,9 @@ _MARGIN = {0.0: 190.0, 0.2: 172.0, 0.45: 120.0, 0.7: 75.0, 1.0: 45.0, 1.4: 42.0,
 _SPINE_EDGE = 2.02
 _PLACES: Floats = np.linspace(0, _SPINE_EDGE, 48)
 _INTERCOSTAL_TOP = 376.0
+
+# The trapezius on the shoulder, over the first rib: height range, thickness, and y of its edge at the collar bone
+_SHOULDER_TRAPEZIUS = (374.0, 400.0, 10.0, -10.0)
 
 _LENS: Floats = np.linspace(-1, 1, 25)
 _PROFILE: Floats = np.sqrt(1 - _LENS**4)
@@ -100,6 +103,14 @@ class ChestWall:
                     canvas.fill(self._below_fascia(curve, z, sign, self._strong[side]), name, over=_MUSCLE_ROOM)
             if min(_PECTORALIS_MINOR) < z < max(_PECTORALIS_MINOR):
                 canvas.fill(self._on_ribs(self._minor, z, sign), "pectoralis", over=_MUSCLE_ROOM)
+        low, high, thickness, edge = _SHOULDER_TRAPEZIUS
+        if low <= z < high:
+            outer = self._trunk.outer(z)
+            ring, deep = canvas.polygon(inset(outer, 0.4)), canvas.polygon(inset(outer, thickness * self._build))
+            inside = np.zeros(canvas.tissue.shape, bool)
+            inside[deep.window] = deep.inside
+            _, y = canvas.positions(ring)
+            canvas.fill(ring.where(~inside[ring.window] & (y < edge)), "trapezius", over=_MUSCLE_ROOM)
         for breast in self._breasts:
             if breast.low < z < breast.high:
                 gland = breast.gland(z, self._gland)
