@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,12 +19,12 @@ _RIGHT = [
     (0.7, 0.08, 40, 23),
 ]  # fmt: skip
 _TRANSVERSE = [
-    (0.62, 0.45, 48, 22), (0.44, 0.78, 32, 21), (0.14, 0.84, 12, 20), (-0.2, 0.84, 14, 20), (-0.5, 0.72, 42, 19),
-    (-0.68, 0.48, 78, 19),
+    (0.62, 0.45, 48, 20), (0.44, 0.78, 32, 19), (0.14, 0.86, 12, 18), (-0.2, 0.86, 14, 18), (-0.5, 0.74, 42, 18),
+    (-0.68, 0.48, 78, 18),
 ]  # fmt: skip
 _LEFT = [
-    (-0.8, 0.2, 102, 18), (-0.85, -0.1, 84, 15), (-0.82, -0.28, 50, 14), (-0.8, -0.26, 12, 13.5), (-0.78, -0.14, -28, 13),
-    (-0.7, 0.06, -64, 13), (-0.56, 0.24, -94, 13.5),
+    (-0.8, 0.2, 102, 18), (-0.85, -0.1, 84, 15), (-0.82, -0.28, 50, 14), (-0.8, -0.26, 12, 13.5),
+    (-0.78, -0.14, -28, 13), (-0.7, 0.06, -64, 13), (-0.56, 0.24, -94, 13.5),
 ]  # fmt: skip
 _SIGMOID = [(-0.34, 0.46, -118, 14), (-0.06, 0.56, -116, 14.5), (0.16, 0.4, -106, 14), (0.12, 0.2, -118, 14)]
 _RECTUM = [
@@ -36,11 +38,13 @@ _HAUSTRUM_MM = 34.0
 _CONTENTS = ("bowel_wall", "bowel_fluid", "stool", "stool", "bowel_fluid")
 _WITH_GAS = (False, False, False, True, True)
 _ODDS = {
-    "stool": ((2, 1, 9, 6, 2), (3, 0, 6, 4, 7), (3, 0, 10, 2, 1), (5, 0, 6, 2, 1)),
-    "gas": ((1, 1, 4, 6, 8), (1, 0, 1, 2, 12), (3, 0, 3, 3, 5), (4, 0, 2, 2, 4)),
-    "empty": ((3, 4, 5, 2, 1), (8, 1, 2, 1, 3), (10, 0, 2, 0, 1), (10, 0, 1, 0, 2)),
+    "stool": ((0, 1, 9, 8, 2), (3, 0, 6, 5, 7), (3, 0, 10, 2, 1), (5, 0, 6, 2, 1)),
+    "gas": ((0, 1, 4, 6, 8), (1, 0, 1, 2, 12), (3, 0, 3, 3, 5), (4, 0, 2, 2, 4)),
+    "empty": ((2, 4, 5, 2, 3), (8, 1, 2, 1, 4), (10, 0, 2, 0, 1), (10, 0, 1, 0, 2)),
 }
 _BUBBLES_PER_STRETCH = 7
+_COLLAPSED = 0.68
+"""Radius of an empty stretch as a share of a filled one's."""
 
 
 class Colon:
@@ -63,7 +67,7 @@ class Colon:
         rows[:, 3] *= np.clip(rng.normal(1.0, 0.1, 4), 0.8, 1.25)[part]
         self.course = rows
 
-        tight = frame.sizes.cavity ** (0.6 if frame.sizes.cavity < 1 else 0.15)
+        tight = frame.sizes.cavity ** (-0.2 if frame.sizes.cavity < 1 else 0.1)
         radii = rows[:, 3] * np.where(part == 3, 1.0, tight)
         path = room.path_inside(room.path(rows[:, :3]), radii + 3.0)
         tube = Tube(path, radii, step=4.0)
@@ -83,12 +87,14 @@ class Colon:
         bounds = np.arange(count + 1) * len(tube.points) // count
         fillings: list[Filling] = []
         bubbles: list[Tube] = []
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in pairwise(bounds):
             odds = np.array(kind[int(part[first])], dtype=np.float64)
             what = int(rng.choice(5, p=odds / odds.sum()))
             points, radius = tube.points[first:last], float(tube.radii[first:last].mean())
             share = float(rng.uniform(0.15, 0.75)) if _CONTENTS[what] == "stool" else float(rng.uniform(-0.8, 0.1))
             level = float(points[:, 1].mean()) + radius * share
+            if _CONTENTS[what] == "bowel_wall":
+                tube.radii[first:last] *= _COLLAPSED
             fillings.append(Filling(_CONTENTS[what], level if _WITH_GAS[what] else NO_GAS))
             for _ in range(_BUBBLES_PER_STRETCH):
                 start = points[int(rng.integers(len(points)))] + rng.normal(0, 0.42, 3) * radius

@@ -24,17 +24,20 @@ _HALF_WIDTH_MM, _FRONT_MM, _BACK_MM = 116.0, 62.0, 58.0
 
 # Reference height to the ranges of u and v in which loops lie
 _RANGE = {
-    72: (-0.62, -0.2, 0.3, 0.75), 40: (-0.72, -0.05, 0.2, 0.9), 10: (-0.74, 0.55, 0.15, 0.92), -40: (-0.7, 0.66, 0.1, 0.95),
-    -80: (-0.62, 0.6, 0.12, 0.92), -110: (-0.46, 0.46, 0.2, 0.9), -150: (-0.36, 0.36, 0.3, 0.85),
+    76: (-0.66, -0.2, 0.2, 0.8), 40: (-0.76, -0.05, 0.05, 0.95), 10: (-0.78, 0.58, 0.0, 0.95),
+    -40: (-0.76, 0.7, -0.05, 0.95), -80: (-0.66, 0.64, 0.05, 0.95), -110: (-0.5, 0.5, 0.15, 0.92),
+    -150: (-0.38, 0.38, 0.28, 0.88),
 }  # fmt: skip
-_MESENTERY = (0.0, 0.22, 0.34, 0.4)
+_MESENTERY = (0.02, 0.2, 0.3, 0.36)
 """u and v of the middle, and half-axes, of the fat around the mesentery's vessels, where no loop lies."""
 
-_SPACING_MM = 27.0
+_SPACING_MM = 26.0
 """Distance of neighbouring loops' axes in the reference body."""
 _RADIUS_MM = 11.0
 _WALL_MM = 2.2
 _LONGEST_STRETCH = 9
+_ALONG_THE_SLICE = 3.0
+"""How much rather a loop goes on at its height than up or down."""
 _CONTENTS = ("bowel_wall", "bowel_fluid", "bowel_gas")
 
 
@@ -45,15 +48,18 @@ class SmallBowel:
         rng = frame.rng("small_bowel")
         full = float(np.clip(rng.normal(1.0, 0.08), 0.85, 1.15))
         cavity = frame.sizes.cavity
-        radius = _RADIUS_MM * full * cavity ** (0.75 if cavity < 1 else 0.2)
+        radius = _RADIUS_MM * full * cavity ** (-0.5 if cavity < 1 else 0.1)
         gassy = float(rng.beta(1.2, 6.0))
         odds = np.array([0.45, 0.55 - 0.55 * gassy, 0.55 * gassy])
 
+        # in ascites the loops float to the middle and to the front
+        floating = frame.person.strength("ascites")
         nodes = _nodes(rng, colon.course)
         self._tubes = []
         for walk in _walks(rng, nodes):
-            knots = nodes[walk] / (_HALF_WIDTH_MM, _FRONT_MM, 1.0)
+            knots = _relative(nodes[walk])
             calibre = radius * rng.uniform(0.82, 1.12, len(walk))
+            knots[:, :2] += floating * ([0.0, 1.0] - knots[:, :2]) * [0.3, 0.25]
             path = room.path_inside(room.path(knots), calibre + 2.0)
             fillings = []
             for middle in path:
@@ -64,7 +70,7 @@ class SmallBowel:
 
         rows = np.array(_DUODENUM)
         path = room.beside_column(np.add(rows[:, :3], (*rng.normal(0, 2, 2), rng.normal(0, 5))))
-        narrow = min(cavity, 1.0) ** 0.5
+        narrow = min(cavity, 1.0) ** 0.2
         filling = [Filling(str(rng.choice(_CONTENTS[:2]))) for _ in range(4)]
         self._duodenum = HollowTube(Tube(path, rows[:, 3] * narrow, step=3.5), _WALL_MM, "bowel_wall", filling)
 
@@ -82,11 +88,13 @@ def _nodes(rng: np.random.Generator, colon: npt.NDArray[np.float64]) -> npt.NDAr
     layers = []
     for k, z in enumerate(np.arange(heights[0], heights[-1], _SPACING_MM * 0.82)):
         u_low, u_high, v_low, v_high = (np.interp(z, heights, column) for column in table.T)
-        x, row = np.meshgrid(np.arange(-5, 6) * _SPACING_MM, np.arange(6))
+        x, row = np.meshgrid(np.arange(-5, 6) * _SPACING_MM, np.arange(-1, 6))
         x = x + _SPACING_MM / 2 * ((row + k) % 2)
         y = (row + 0.33 * (k % 3)) * _SPACING_MM * 0.87
         inside = (x >= u_low * _HALF_WIDTH_MM) & (x <= u_high * _HALF_WIDTH_MM)
         inside &= (y >= v_low * _FRONT_MM) & (y <= v_high * _FRONT_MM)
+        # beside the spine the psoas is in the way
+        inside &= (y > 6) | (np.abs(x) > 62)
         u, v, a, b = _MESENTERY
         inside &= ((x / _HALF_WIDTH_MM - u) / a) ** 2 + ((y / _FRONT_MM - v) / b) ** 2 > 1
         layers.append(np.stack([x[inside], y[inside], np.full(int(inside.sum()), z)], axis=1))
@@ -96,6 +104,11 @@ def _nodes(rng: np.random.Generator, colon: npt.NDArray[np.float64]) -> npt.NDAr
     axis = Tube(_in_reference_mm(colon[:, :3]), colon[:, 3], step=8.0)
     away = np.sqrt(((nodes[:, None] - axis.points) ** 2).sum(axis=2)) - axis.radii
     return nodes[away.min(axis=1) > 0.7 * _RADIUS_MM]
+
+
+def _relative(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    depth = np.where(points[:, 1] > 0, _FRONT_MM, _BACK_MM)
+    return np.stack([points[:, 0] / _HALF_WIDTH_MM, points[:, 1] / depth, points[:, 2]], axis=1)
 
 
 def _in_reference_mm(path: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -117,7 +130,8 @@ def _walks(rng: np.random.Generator, nodes: npt.NDArray[np.float64]) -> list[lis
             onward = np.flatnonzero(near[here] & free)
             if not len(onward) or len(walk) == _LONGEST_STRETCH:
                 break
-            here = int(rng.choice(onward))
+            odds = np.where(np.abs(nodes[onward, 2] - nodes[here, 2]) < 0.4 * _SPACING_MM, _ALONG_THE_SLICE, 1.0)
+            here = int(rng.choice(onward, p=odds / odds.sum()))
         if len(walk) > 1:
             walks.append(walk)
     return walks

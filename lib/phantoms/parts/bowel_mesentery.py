@@ -13,8 +13,8 @@ from lib.phantoms.shapes import Tube
 _ROOT = {78: (-12, 34), 45: (0, 36), 10: (12, 38), -25: (30, 36), -55: (48, 34)}
 """Reference height to x from the middle of the column and y from its front: where the vessels set out from."""
 
-_BRANCHES = 70
-_NODES = 60
+_BRANCHES = 150
+_NODES = 130
 
 
 class Mesentery:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from lib.phantoms.canvas import Canvas
@@ -92,7 +94,9 @@ class PelvicOrgans:
                 canvas.fill(outline, "external_genitals", over=("subcutaneous_fat", "intermuscular_fat"))
 
 
-def _loft(stations: dict[int, tuple[float, float, float]], base: float, x: float, size: float, overrun: float) -> Loft:
+def _loft(
+    stations: Mapping[int, tuple[float, float, float]], base: float, x: float, size: float, overrun: float
+) -> Loft:
     outlines = {base + z: ellipse(x, y, a * size, b * size) for z, (y, a, b) in stations.items()}
     return Loft(outlines, overrun=overrun)
 
@@ -100,7 +104,7 @@ def _loft(stations: dict[int, tuple[float, float, float]], base: float, x: float
 class _Stations:
     """A table of heights and shapes, looked up by the share of the way from its lowest to its highest height."""
 
-    def __init__(self, rows: dict[int, tuple[float, float, float]]) -> None:
+    def __init__(self, rows: Mapping[int, tuple[float, float, float]]) -> None:
         self._z = np.array(sorted(rows), dtype=np.float64)
         self._rows = np.array([rows[z] for z in sorted(rows)], dtype=np.float64)
 

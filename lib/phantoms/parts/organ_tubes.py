@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -56,23 +57,24 @@ class HollowTube:
             return
         points, outer = canvas.warped(self._points[near, :2]), squared[near]
         inner = outer - self._radii[near] ** 2 + np.maximum(self._radii[near] - self._wall, 0.0) ** 2
+        both = np.stack([outer, inner])
         stretch = near * len(self._fillings) // len(self._points)
         starts = np.flatnonzero(np.diff(near, prepend=-2) > 1)
-        for first, last in zip(starts, [*starts[1:], len(near)], strict=True):
+        for first, last in pairwise([*starts, len(near)]):
             low, high = points[first:last].min(axis=0), points[first:last].max(axis=0)
             if (high - low).max() < 2.0 * np.sqrt(outer[first:last].max()):
                 # cut across: the content is that of the height of the slice
                 stretch[first:last] = stretch[first + np.argmax(outer[first:last])]
         starts = np.flatnonzero((np.diff(near, prepend=-2) > 1) | (np.diff(stretch, prepend=-1) != 0))
-        for first, last in zip(starts, [*starts[1:], len(near)], strict=True):
+        for first, last in pairwise([*starts, len(near)]):
             filling = self._fillings[stretch[first]]
-            self._section(canvas, points[first:last], outer[first:last], inner[first:last], filling, over)
+            self._section(canvas, points[first:last], both[:, first:last], filling, over)
 
     def _section(
-        self, canvas: Canvas, points: Points, outer: npt.NDArray[np.float64], inner: npt.NDArray[np.float64],
-        filling: Filling, over: tuple[str, ...],
-    ) -> None:  # fmt: skip
-        """Fill a union of discs: `outer` and `inner` are the squares of their radii with and without the wall."""
+        self, canvas: Canvas, points: Points, squared: npt.NDArray[np.float64], filling: Filling, over: tuple[str, ...]
+    ) -> None:
+        """Fill a union of discs: `squared` are the squares, (2, n), of their radii with and without the wall."""
+        outer, inner = squared
         reach = np.sqrt(outer)[:, None] * (self._stretch, 1.0)
         low, high = (points - reach).min(axis=0), (points + reach).max(axis=0)
         box = canvas.box(low[0], high[0], low[1], high[1])

@@ -40,11 +40,15 @@ _LIVER = {
 }  # fmt: skip
 _LIVER_OVERRUN_MM = 10.0
 
+_ASCITES_RIM_MM = 14.0
+
 # A crescent between the left flank and stomach and kidney
 _SPLEEN = {
     178: [(-0.88, -0.1), (-0.82, 0.15), (-0.66, 0.1), (-0.58, -0.2), (-0.6, -0.55), (-0.75, -0.6)],
-    150: [(-0.96, -0.1), (-0.93, 0.28), (-0.78, 0.3), (-0.7, 0.0), (-0.6, -0.4), (-0.5, -0.85), (-0.7, -0.95), (-0.9, -0.6)],
-    118: [(-0.97, -0.1), (-0.95, 0.22), (-0.84, 0.25), (-0.78, 0.0), (-0.7, -0.35), (-0.62, -0.8), (-0.76, -0.9), (-0.91, -0.6)],
+    150: [(-0.96, -0.1), (-0.93, 0.28), (-0.78, 0.3), (-0.7, 0.0), (-0.6, -0.4), (-0.5, -0.85), (-0.7, -0.95),
+        (-0.9, -0.6)],
+    118: [(-0.97, -0.1), (-0.95, 0.22), (-0.84, 0.25), (-0.78, 0.0), (-0.7, -0.35), (-0.62, -0.8), (-0.76, -0.9),
+        (-0.91, -0.6)],
     92: [(-0.97, -0.15), (-0.94, 0.05), (-0.87, 0.05), (-0.82, -0.15), (-0.8, -0.4), (-0.9, -0.45)],
 }  # fmt: skip
 _SPLEEN_OVERRUN_MM = 9.0
@@ -78,7 +82,9 @@ class Organs:
         lift = float(rng.normal(0, 5))
         self._liver = self._loft(_LIVER, lift, float(rng.normal(1.0, 0.04)), _LIVER_OVERRUN_MM)
         self._spleen = self._loft(_SPLEEN, float(rng.normal(0, 5)), 1.0, _SPLEEN_OVERRUN_MM)
-        self._wall_gap = 1.0 + 3.0 * max(frame.sizes.cavity - 0.9, 0.0)
+        # ascites stands between the wall and liver and spleen
+        ascites = frame.person.strength("ascites")
+        self._wall_gap = 1.0 + 3.0 * max(frame.sizes.cavity - 0.9, 0.0) + _ASCITES_RIM_MM * ascites
         tight = min(frame.sizes.cavity, 1.0) ** 0.5
 
         full = float(rng.uniform(0.55, 1.05)) * tight

@@ -37,7 +37,9 @@ _TO_GROIN_VEIN = [(53, -2, 55, 6.2), (57, 14, 28, 6.0), (58, 31, 2, 6.0), (60, 3
 _INTERNAL_ILIAC = [(31, 6, -92, 4.0), (41, -3, -112, 3.8), (47, -2, -135, 3.2), (49, 6, -155, 2.4)]
 
 # x from the middle of the column, y from the front of its bodies, height, radius, mm
-_MESENTERIC_ARTERY = [(-8, 20, 88, 3.6), (-7, 31, 78, 3.6), (-4, 37, 60, 3.4), (2, 40, 30, 3.2), (9, 42, 0, 2.8), (20, 40, -30, 2.0)]  # fmt: skip
+_MESENTERIC_ARTERY = [
+    (-8, 20, 88, 3.6), (-7, 31, 78, 3.6), (-4, 37, 60, 3.4), (2, 40, 30, 3.2), (9, 42, 0, 2.8), (20, 40, -30, 2.0),
+]  # fmt: skip
 _MESENTERIC_VEIN = [(10, 28, 86, 6.0), (11, 34, 68, 5.6), (10, 40, 45, 5.2), (13, 42, 15, 4.5), (22, 42, -18, 3.2)]
 _CELIAC = [(-8, 18, 104, 3.6), (-6, 30, 107, 3.4), (8, 36, 110, 2.6)]
 _SPLENIC_VEIN = [(10, 28, 86, 5.0), (-14, 25, 90, 4.6), (-38, 12, 98, 4.2), (-62, -6, 106, 3.6)]
@@ -75,17 +77,17 @@ class Vessels:
         flat = {"size": float(rng.normal(0.95, 0.06)), "stretch": float(rng.uniform(1.05, 1.35))}
         self._cava = self._along_spine(cava, "vena_cava", **flat)
         self._branches: list[HollowTube] = []
-        for sign in (-1, 1):
-            mirror = (sign, 1, 1, 1)
+        for sign in (-1.0, 1.0):
+            mirror = (sign, 1.0, 1.0, 1.0)
             for upper, lower, size in (
                 (_ILIAC_ARTERY, _TO_GROIN_ARTERY, wide), (_ILIAC_VEIN, _TO_GROIN_VEIN, 1.0),
             ):  # fmt: skip
-                above = np.array(upper) * mirror
-                below = np.add(np.array(lower) * mirror, (0, 0, frame.heights["symphysis_top"], 0))
+                above = np.multiply(upper, mirror)
+                below = np.add(np.multiply(lower, mirror), (0, 0, frame.heights["symphysis_top"], 0))
                 path = np.concatenate([self._room.beside_column(above[:, :3]), below[:, :3]])
                 radii = np.append(above[:, 3], below[:, 3]) * size
                 self._branches.append(solid(path, radii, "vessel", step=2.5))
-            self._branches.append(self._along_spine(np.array(_INTERNAL_ILIAC) * mirror, "vessel"))
+            self._branches.append(self._along_spine(np.multiply(_INTERNAL_ILIAC, mirror), "vessel"))
         self._branches += [self._along_spine(np.array(rows), "vessel") for rows in _VISCERAL]
         self._branches += self._renal(rng)
         self._liver = SmallTubes([
