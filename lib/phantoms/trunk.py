@@ -51,11 +51,12 @@ _WALL = {
 _BACK = {
     -290: (24, 40, 8, 60, 20, 70, 40, 0), -238: (6, 62, -26, 128, -4, 150, 40, 0),
     -200: (-20, 62, -32, 130, -10, 160, 35, 0), -158: (-34, 60, -48, 128, -26, 158, 18, 0),
-    -120: (-52, 56, -64, 116, -42, 150, -2, 0.1), -88: (-64, 54, -74, 108, -56, 140, -18, 0.2),
-    -62: (-69, 50, -80, 96, -68, 126, -36, 0.5), -45: (-72, 45, -79, 82, -70, 116, -44, 0.8),
-    -24: (-75, 42, -81, 77, -65, 92, -46, 1), 0: (-76, 42, -82, 77, -64, 87, -46, 1),
-    50: (-75, 42, -82, 75, -64, 85, -50, 1), 110: (-71, 42, -80, 72, -66, 86, -56, 0.9),
-    165: (-66, 44, -74, 80, -66, 108, -48, 0.5), 220: (-64, 50, -74, 96, -60, 126, -38, 0.2),
+    -120: (-58, 54, -68, 116, -42, 150, -2, 0.1), -102: (-66, 50, -77, 112, -48, 146, -8, 0.15),
+    -88: (-70, 50, -84, 108, -56, 140, -18, 0.2), -62: (-74, 58, -91, 100, -70, 130, -34, 0.4),
+    -45: (-74, 50, -83, 88, -84, 128, -42, 0.7), -30: (-75, 44, -81, 92, -76, 128, -44, 0.9),
+    -18: (-76, 42, -81, 80, -67, 104, -46, 1), 0: (-76, 42, -82, 77, -64, 87, -46, 1),
+    50: (-75, 42, -82, 75, -64, 85, -50, 1), 110: (-71, 40, -79, 69, -64, 88, -55, 0.9),
+    165: (-66, 40, -71, 76, -61, 108, -46, 0.5), 220: (-64, 44, -70, 92, -56, 126, -36, 0.2),
     280: (-64, 56, -72, 108, -52, 140, -20, 0.1), 330: (-66, 60, -74, 112, -54, 146, -20, 0),
     370: (-64, 56, -72, 104, -56, 132, -24, 0), 400: (-58, 36, -60, 54, -44, 64, -20, 0),
 }  # fmt: skip
@@ -70,6 +71,11 @@ _FAT = {  # z: thickness of the subcutaneous fat in front, at the side, behind t
 }  # fmt: skip
 _FEMALE_WIDTH = {-238: 1.03, -150: 1.06, -90: 1.04, -24: 0.97, 30: 0.93, 110: 0.95, 280: 0.94, 370: 0.93, 400: 0.9}
 _CLEFT = {-270: 30.0, -230: 34.0, -195: 14.0, -165: 4.0, -140: 0.0}  # depth of the skin between the buttocks
+# The pelvis keeps its place whatever the curve of the spine: y, mm, that stands for the column there, and its weight.
+_PELVIC = {
+    -290: (-80, 1), -225: (-80, 1), -190: (-74, 1), -150: (-55, 1), -101: (-28, 1), -80: (-18, 1), -64: (-12, 0.6),
+    -45: (-6, 0.2), -24: (-2, 0),
+}  # fmt: skip
 
 _COLUMNS = tuple(int(n) for n in np.cumsum([7, 4, 8, 4]))
 """Where in a row of all tables those of _WALL, _BACK, _FAT and the single numbers begin."""
@@ -85,6 +91,7 @@ _QUARTER_FRONT, _QUARTER_SIDE = (
 _DIRECTIONS: Points = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 _FOLD: Floats = np.degrees(np.abs(np.arcsin(np.sin(ANGLES))))
 """Degrees from the side: 90 in front and behind."""
+_OFF_GROOVE: Floats = np.clip(np.abs(ANGLES - 1.5 * np.pi) / 0.35 - 0.4, 0, 1)
 _BACK_SPLINE: Floats = CubicSpline([-3.2, -2.0, -0.9, 0.0, 0.9, 2.0, 3.2], np.eye(7))(np.linspace(-3.2, 3.2, 49))
 """Weights with which seven corners become a smooth line of 49 points."""
 FRONT_POWER = 2 / 2.35
@@ -114,13 +121,14 @@ class Trunk:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         rng = frame.rng("trunk")
-        shift = frame.pelvis_shift
-
-        tables = (_INNER, _WALL, _BACK, _FAT, _ROOM, _FEMALE_WIDTH, _CLEFT)
+        shift, crest = frame.pelvis_shift, frame.heights["iliac_crest"]
+        reference = (-290.0, -88.0, -24.0, 50.0, 400.0)
+        heights = (-290.0 + shift, frame.heights["asis"], crest, max(50.0, crest + 25.0), 400.0)
+        tables = (_INNER, _WALL, _BACK, _FAT, _ROOM, _FEMALE_WIDTH, _CLEFT, _PELVIC)
         curves = [Curve(table) for table in tables]  # type: ignore[arg-type]
         stations = sorted(set().union(*tables))
         self._table = Curve({
-            z + (shift if z < -40 else 0.0): np.concatenate([np.atleast_1d(curve(z)) for curve in curves])
+            float(np.interp(z, reference, heights)): np.concatenate([np.atleast_1d(curve(z)) for curve in curves])
             for z in stations
         })  # fmt: skip
         self._broad = float(rng.uniform(0.97, 1.03))
@@ -190,10 +198,11 @@ class Trunk:
 
     def _compute(self, z: float) -> _Layers:
         inner_row, wall_row, back_row, fat_row, scalars = np.split(self._table(z), _COLUMNS)
-        room, width, cleft = (float(value) for value in scalars)
+        room, width, cleft, pelvic_y, pelvic = (float(value) for value in scalars)
         room *= self._frame.sizes.cavity - 1
         broad = self._broad * (width if self._frame.female else 1.0)
         column = np.array(self._frame.column(z))
+        column[1] += pelvic * (pelvic_y - column[1])
         centre = np.array([0.0, (inner_row[2] + back_row[0] + column[1]) / 2 + 5.0])
         half, thickness = self._half(inner_row, wall_row, column[1], room, broad)
         # where it is bound to the spine it follows it to the side
@@ -206,6 +215,8 @@ class Trunk:
         inner = _radii(ring - centre)
         raised = _radii(ring + (inset(ring, -1.0) - ring) * around[:, None] - centre)
         outer = np.maximum(np.maximum(_smoothed(raised, 1), self._behind(back_row, column, centre, broad)), inner + 3.0)
+        # over hips and ribs the fascia has no hollows but the groove of the back
+        outer += (_hull(outer) - outer) * (1 - wall_row[3]) * _OFF_GROOVE
         outer = np.maximum(_smoothed(outer, 1), inner + 2.0)
         flat = column[1] + back_row[0] - centre[1]
         skin = self._over(outer, fat_row, flat)
@@ -247,7 +258,7 @@ class Trunk:
         hip = 1 - muscle
         thickness = np.interp(
             _STEPS, [0, 0.06, 0.2, RECTUS_EDGE, 0.55, 0.8, 1.05, 1.5, 1.82, 2, 3],
-            [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.5 * hip) * thick_side,
+            [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.56 * hip) * thick_side,
              (0.97 - 0.42 * hip) * thick_side, thick_side, thick_rear, 0.6 * thick_rear, 4, 4],
         )  # fmt: skip
         return half, np.maximum(thickness * (1 + muscle * (self._frame.sizes.wall - 1)), 3.0)

@@ -54,7 +54,7 @@ class Wall:
         # the obliques end at the iliac crest behind, at the spine in front of it, at the inguinal ligament in front
         self._floor = np.interp(
             _PLACES, [0.0, 0.3, 0.75, 1.0, 1.4, 2.1],
-            [heights["symphysis_top"], heights["acetabulum_top"], heights["asis"], heights["asis"] + 25,
+            [heights["symphysis_top"], heights["acetabulum_top"], heights["asis"] - 14, heights["asis"] + 6,
              heights["iliac_crest"] - 14, heights["iliac_crest"] - 6],
         )  # fmt: skip
         # fat people show planes of fat between the layers
@@ -91,7 +91,8 @@ class Wall:
         under_ribs = _ramp(self._margin - z, 18.0)
         begin = np.full(len(_PLACES), start)
         if name == "external_oblique":
-            # it alone goes on over the ribs
+            # it alone goes on over the ribs, and leaves those behind to the latissimus
+            last -= 0.55 * float(np.clip((z - 10.0) / 80.0, 0, 1))
             room = room * _ramp(225.0 - 60.0 * np.abs(_PLACES - 0.8) - z, 30.0)
             begin = start + (_ON_RIBS - start) * (1 - under_ribs)
         else:
