@@ -292,15 +292,22 @@ class Chest:
                 if outline is not None:
                     canvas.fill(outline, "heart", over="myocardium")
             for groove in self._grooves:
-                canvas.fill(canvas.discs(*groove.cut(z)), "intrathoracic_fat", over="myocardium")
+                _fill_tube(canvas, groove, "intrathoracic_fat", over=("myocardium",))
         stamp(canvas, *self._tree.cut(z), "vessel", over="lung")
         for tissue, tube in self._vessels:
-            canvas.fill(canvas.discs(*tube.cut(z)), tissue, over=(*_ROOM, "myocardium"))
-        canvas.fill(canvas.discs(*self._oesophagus.cut(z)), "oesophagus", over=(*_ROOM, "diaphragm"))
+            _fill_tube(canvas, tube, tissue, over=(*_ROOM, "myocardium"))
+        _fill_tube(canvas, self._oesophagus, "oesophagus", over=(*_ROOM, "diaphragm"))
         for airway in self._airways:
-            canvas.fill(canvas.discs(*airway.cut(z)), "airway_wall", over=(*_ROOM, "vessel", "oesophagus"))
+            _fill_tube(canvas, airway, "airway_wall", over=(*_ROOM, "vessel", "oesophagus"))
         for airway in self._airways:
-            canvas.fill(canvas.discs(*airway.cut(z, shrink=_AIRWAY_WALL_MM)), "airway", over="airway_wall")
+            _fill_tube(canvas, airway, "airway", over=("airway_wall",), shrink=_AIRWAY_WALL_MM)
+
+
+def _fill_tube(canvas: Canvas, tube: Tube, tissue: str, *, over: tuple[str, ...], shrink: float = 0.0) -> None:
+    """Fill what the slice cuts of a tube, if it does."""
+    points, radii = tube.cut(canvas.z, shrink=shrink)
+    if len(points):
+        canvas.fill(canvas.discs(points, radii), tissue, over=over)
 
 
 def _flags(canvas: Canvas, outlines: list[Points]) -> Flags:

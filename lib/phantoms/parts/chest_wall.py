@@ -8,7 +8,8 @@ import numpy.typing as npt
 from lib.phantoms.breast_surface import BreastSurface
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
-from lib.phantoms.shapes import Curve, inset
+from lib.phantoms.parts.shells import both_sides
+from lib.phantoms.shapes import Curve, inset, mirrored
 from lib.phantoms.trunk import Trunk
 
 Floats = npt.NDArray[np.float64]
@@ -91,18 +92,15 @@ class ChestWall:
         z = canvas.z
         if not float(self._margin.min()) < z < self._trunk.high:
             return
-        for side, sign in _SIGNS.items():
-            ribs = self._intercostals(z, sign)
-            if ribs is not None:
-                canvas.fill(ribs, "intercostals", over=_MUSCLE_ROOM)
-            for name, curve, low, high in self._inner:
-                if low < z < high:
-                    canvas.fill(self._on_ribs(curve, z, sign), name, over=_MUSCLE_ROOM)
-            for name, curve, low, high in self._outer:
-                if low < z < high:
-                    canvas.fill(self._below_fascia(curve, z, sign, self._strong[side]), name, over=_MUSCLE_ROOM)
-            if min(_PECTORALIS_MINOR) < z < max(_PECTORALIS_MINOR):
-                canvas.fill(self._on_ribs(self._minor, z, sign), "pectoralis", over=_MUSCLE_ROOM)
+        self._fill(canvas, "intercostals", [self._intercostals(z, sign) for sign in _SIGNS.values()])
+        for name, curve, low, high in self._inner:
+            if low < z < high:
+                self._fill(canvas, name, self._on_ribs(curve(z), z))
+        for name, curve, low, high in self._outer:
+            if low < z < high:
+                self._fill(canvas, name, self._below_fascia(curve(z), z))
+        if min(_PECTORALIS_MINOR) < z < max(_PECTORALIS_MINOR):
+            self._fill(canvas, "pectoralis", self._on_ribs(self._minor(z), z))
         low, high, thickness, edge = _SHOULDER_TRAPEZIUS
         if low <= z < high:
             outer = self._trunk.outer(z)
@@ -125,17 +123,28 @@ class ChestWall:
         at = _PLACES[there[0] :]
         return self._layer(z, sign, at, *(np.full(len(at), mm) for mm in INTERCOSTAL_MM))
 
-    def _on_ribs(self, curve: Curve, z: float, sign: float) -> Points:
-        first, last, low, high = curve(z)
-        half = (high - low) / 2 * _PROFILE
-        return self._layer(z, sign, _along(first, last), low, low + 2 * half * self._build)
+    @staticmethod
+    def _fill(canvas: Canvas, muscle: str, sides: list[Points | None]) -> None:
+        right, left = sides
+        if right is not None and left is not None:
+            canvas.fill(both_sides(right, mirrored(left)), muscle, over=_MUSCLE_ROOM)
 
-    def _below_fascia(self, curve: Curve, z: float, sign: float, strong: float) -> Points:
-        first, last, low, high = curve(z)
+    def _on_ribs(self, row: Floats, z: float) -> list[Points | None]:
+        """A muscle that lies on the ribs, right and left."""
+        first, last, low, high = row
+        depth = low + (high - low) * _PROFILE * self._build
+        return [self._layer(z, sign, _along(first, last), low, depth) for sign in _SIGNS.values()]
+
+    def _below_fascia(self, row: Floats, z: float) -> list[Points | None]:
+        """A muscle that lies below the fascia, right and left."""
+        first, last, low, high = row
         at = _along(first, last)
-        thickness = thickness_of(*self._trunk.across(z, sign, at))
-        depth = low + (high - low) * _PROFILE * self._build * strong
-        return self._layer(z, sign, at, thickness - depth, thickness - low)
+        sides: list[Points | None] = []
+        for side, sign in _SIGNS.items():
+            thickness = thickness_of(*self._trunk.across(z, sign, at))
+            depth = low + (high - low) * _PROFILE * self._build * self._strong[side]
+            sides.append(self._layer(z, sign, at, thickness - depth, thickness - low))
+        return sides
 
     def _layer(self, z: float, sign: float, at: Floats, low: Floats | float, high: Floats | float) -> Points:
         """The outline between two depths, mm outside the inner surface, which stays inside the fascia."""

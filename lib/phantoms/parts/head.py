@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.head_surface import HeadSurface, whole
+from lib.phantoms.parts.shells import both_sides
 from lib.phantoms.shapes import Curve, Loft, ellipse, inset
 
 _FAT = ("intermuscular_fat", "intrathoracic_fat")
@@ -260,11 +261,13 @@ class Head:
             horseshoe.paint(canvas, tissue, core)
         self._paint_vault(canvas)
         for room in self._rooms:
-            for sign in _SIDES:
-                outline = room.outline(z, sign)
-                if outline is not None:
-                    canvas.fill(inset(outline, -_ROOM_WALL_MM), "skull_cortex", over=(*_SOFT, *_BONY))
-                    canvas.fill(outline, "airway", over=(*_SOFT, *_BONY))
+            outline = room.outline(z)
+            if outline is not None:
+                walls = inset(outline, -_ROOM_WALL_MM)
+                # next to the midline the two sides share a wall
+                walls[:, 0] = np.maximum(walls[:, 0], 0.0)
+                canvas.fill(both_sides(walls), "skull_cortex", over=(*_SOFT, *_BONY))
+                canvas.fill(both_sides(outline), "airway", over=(*_SOFT, *_BONY))
         self._concha.paint(canvas, _SIDES)
         self._paint_eyes(canvas)
 
@@ -298,8 +301,7 @@ class Head:
         self._optic.paint(canvas, _SIDES)
         if abs(off) < radius:
             size = float(np.sqrt(radius**2 - off**2))
-            for sign in _SIDES:
-                canvas.fill(ellipse(sign * x, y, size, size, n=24), "eye", over=(*_SOFT, "subcutaneous_fat"))
+            canvas.fill(both_sides(ellipse(x, y, size, size, n=24)), "eye", over=(*_SOFT, "subcutaneous_fat"))
 
 
 class _Drawn:
@@ -314,30 +316,32 @@ class _Drawn:
         self._curve = Curve({z: (*row, 0.0)[:5] for z, row in strand.rows.items()})
         self._grown = grown
 
-    def outline(self, z: float, sign: float, grown: float = 1.0) -> Points | None:
-        """The ellipse on one side, None where the strand is not."""
+    def outline(self, z: float, grown: float = 1.0) -> Points | None:
+        """The ellipse on the right side, None where the strand is not."""
         if not self._low < z < self._high:
             return None
         x, y, a, b, turn = self._curve(z)
         if self._frame is not None:
             y += self._frame.column(z)[1]
         factor = self._grown * grown
-        return ellipse(sign * x, y, a * factor, b * factor, turn=-sign * np.radians(turn), n=20)
+        return ellipse(x, y, a * factor, b * factor, turn=-float(np.radians(turn)), n=20)
 
     def paint(
         self, canvas: Canvas, sides: tuple[float, ...], *, grown: float = 1.0, core: float = 0.0,
         marrow: str | None = None, over: tuple[str, ...] | None = None,
     ) -> None:  # fmt: skip
-        """Fill the ellipse on the given sides, with marrow where it is thicker than two cortices."""
-        for sign in sides:
-            outline = self.outline(canvas.z, sign, grown)
-            if outline is None:
-                return
-            canvas.fill(outline, self.strand.tissue, over=over or self.strand.over)
-            if marrow is not None:
-                a, b = self._curve(canvas.z)[2:4]
-                if min(a, b) > core + 0.8:
-                    canvas.fill(inset(outline, core), marrow, over=self.strand.tissue)
+        """Fill the ellipse, on both sides if two are given, with marrow where it is thicker than two cortices."""
+        right = self.outline(canvas.z, grown)
+        if right is None:
+            return
+        canvas.fill(_on(sides, right), self.strand.tissue, over=over or self.strand.over)
+        if marrow is not None and min(self._curve(canvas.z)[2:4]) > core + 0.8:
+            canvas.fill(_on(sides, inset(right, core)), marrow, over=self.strand.tissue)
+
+
+def _on(sides: tuple[float, ...], right: Points) -> Points:
+    """An outline, or with it its mirror image, which it must not touch."""
+    return right if len(sides) == 1 else both_sides(right)
 
 
 class _Horseshoe:
