@@ -26,19 +26,20 @@ _TABLE_AGE = 50.0
 _CORTEX_LOSS = 0.004  # share per year after the age of 50
 
 _LEAN_LOSS = 0.1  # HU that muscle without visible fat loses per year after the age of 30
-_STREAKS_AT_20, _STREAKS_PER_YEAR = 0.005, 0.0009  # share of the muscle's volume that is streaks of fat
+_STREAKS_AT_20, _STREAKS_PER_YEAR = 0.01, 0.0014  # share of the muscle's volume that is streaks of fat
 _STREAKS_OF_ILLNESS, _LEAN_LOSS_OF_ILLNESS = 0.36, 7.0
 
 # Fat comes first to the deep muscles of the back and to the gluteus maximus, last to the psoas
 _FATTY = {
     "multifidus": 1.5, "erector_spinae": 1.15, "quadratus_lumborum": 0.9, "psoas_major": 0.6, "gluteus_maximus": 1.3,
     "gluteus_minimus": 1.2, "rectus_abdominis": 0.9, "semimembranosus": 1.2, "biceps_femoris": 1.2, "diaphragm": 0.2,
-    "intercostals": 0.6, "gracilis": 0.6, "sartorius": 0.7,
+    "intercostals": 0.6, "external_oblique": 0.5, "internal_oblique": 0.5, "transversus_abdominis": 0.5,
+    "gracilis": 0.6, "sartorius": 0.7,
 }  # fmt: skip
 
 # Standard deviations, HU, of the fine (millimetres) and the broad (centimetres) pattern of a texture
 _GRAIN = {
-    "plain": (2.0, 2.0), "muscle": (5.0, 3.0), "fat": (4.0, 3.0), "marrow": (28.0, 16.0), "cortex": (45.0, 40.0),
+    "plain": (3.0, 2.5), "muscle": (7.0, 3.5), "fat": (8.0, 5.0), "marrow": (17.0, 11.0), "cortex": (45.0, 40.0),
     "stool": (28.0, 14.0), "lung": (12.0, 14.0),
 }  # fmt: skip
 _BLOOD = ("aorta", "vena_cava", "vessel", "heart", "peripheral_vessel")
@@ -47,7 +48,7 @@ _UNCHANGING = ("air", "bowel_gas", "airway", "table_shell", "table_foam", "metal
 # HU that a septum, and a small vessel, add
 _SEPTA = {"subcutaneous_fat": 34.0, "intermuscular_fat": 30.0, "peritoneal_fat": 16.0, "retroperitoneal_fat": 22.0,
           "intrathoracic_fat": 18.0}  # fmt: skip
-_SMALL_VESSELS = {"subcutaneous_fat": 45.0, "intermuscular_fat": 90.0, "peritoneal_fat": 130.0,
+_SMALL_VESSELS = {"subcutaneous_fat": 30.0, "intermuscular_fat": 90.0, "peritoneal_fat": 130.0,
                   "retroperitoneal_fat": 75.0, "intrathoracic_fat": 110.0, "renal_sinus": 110.0,
                   "lung": 840.0}  # fmt: skip
 
@@ -94,7 +95,8 @@ class Appearance:
         rng = frame.rng("appearance")
         self._fine = Noise(rng, (2.6, 2.6, 5.0))
         self._broad = Noise(rng, (16.0, 16.0, 22.0))
-        self._fibres = Noise(rng, (4.6, 4.6, 34.0))
+        self._fibres = Noise(rng, (4.2, 4.2, 34.0))
+        self._patches = Noise(rng, (9.0, 9.0, 45.0))
         self._net = Noise(rng, (11.0, 9.0, 16.0))
         self._spots = Noise(rng, (3.3, 3.3, 6.5))
         self._bubbles = Noise(rng, (2.5, 2.5, 2.8))
@@ -143,7 +145,9 @@ class Appearance:
         pattern = self._fibres.at(grid, z)
         np.abs(pattern, out=pattern)
         pattern *= np.float32(-1)
-        pattern += np.float32(0.75) * self._broad.at(grid, z + 500.0)
+        patches = self._patches.at(grid, z)
+        patches *= np.float32(0.5)
+        pattern += np.clip(patches, -0.7, 0.5, out=patches)
         return pattern
 
     def _add_streaks(self, hu: Field, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> None:
@@ -155,6 +159,7 @@ class Appearance:
     def _add_strands(self, hu: Field, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> None:
         net = self._net.at(grid, z)
         spots = self._spots.at(grid, z)
+        spots += np.float32(0.45) * self._broad.at(grid, z)
         if self._oedema > 0:
             # fluid sinks to the back and the flanks
             deep = np.clip(0.62 - _heights_of(grid) / 150.0, 0.25, 1.0).astype(np.float32)
@@ -168,7 +173,7 @@ class Appearance:
         septa = ridge(net, 0.16)
         septa *= _take(self._septa, tissue)
         hu += septa
-        vessels = ramp(spots, 1.55, 1.3)
+        vessels = ramp(spots, 1.4, 1.2)
         vessels *= _take(self._vessels, tissue)
         hu += vessels
 

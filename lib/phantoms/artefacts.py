@@ -137,7 +137,7 @@ _STREAK_DIRECTIONS = tuple(
     for b in range(_STREAKS_REACH + 1)
     if gcd(a, b) == 1 and (b > 0 or a > 0) and a * a + b * b <= _STREAKS_REACH**2
 )
-_SHADOW_HU, _STARVED_HU = 1.6, 26.0
+_SHADOW_HU, _STARVED_HU = 2.6, 34.0
 
 
 def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Generator) -> Field | None:
@@ -168,7 +168,7 @@ def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Genera
         length = float(np.sqrt(a * a + b * b)) * block * spacing[0] / (block * block * 1000.0)
         path = np.bincount(number[i, j], weights=weights, minlength=count) * length
         # rays of steep directions lie closer than a cell: average over as many as fit one
-        path = _boxed(path, max(abs(a), abs(b)))
+        path = _boxed(_boxed(path, 2 * max(abs(a), abs(b))), 2 * max(abs(a), abs(b)))
         shadow = path * path
         flank = _boxed(shadow, 9 * max(abs(a), abs(b)))
         noise = rng.integers(-128, 128, count) / 74.0

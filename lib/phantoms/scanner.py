@@ -41,7 +41,7 @@ class Scanner:
     slice_mm: float = 3.0
     field_mm: float | None = None
     kernel: Kernel = "standard"
-    noise_hu: float = 10.0
+    noise_hu: float = 12.0
     kvp: int = 120
     beam_hardening: float = 0.3
     circle: bool = False
@@ -60,7 +60,7 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
         matrix=_choice(rng, {512: 0.85, 384: 0.15}),
         slice_mm=_choice(rng, slices),
         kernel=kernel,
-        noise_hu=float(np.clip(rng.lognormal(np.log(9.5), 0.3), 5, 20)) * sharpness,
+        noise_hu=float(np.clip(rng.lognormal(np.log(11), 0.3), 6, 22)) * sharpness,
         kvp=_choice(rng, voltages),
         beam_hardening=float(rng.uniform(0.1, 0.7)),
         circle=bool(rng.random() < 0.25),
