@@ -12,22 +12,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.interpolate import PchipInterpolator
 
 from lib.phantoms.canvas import Canvas, Mask, Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.legs import Leg
-from lib.phantoms.shapes import Curve
 from lib.phantoms.tissues import TISSUES
 from lib.phantoms.trunk import ANGLES, Trunk
 
 Knots = tuple[tuple[float, float, float], ...]
 """x and y of the right leg, reference mm, and radius, mm, of the knots of a muscle's line in a slice."""
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 FAT = "intermuscular_fat"
+VESSEL = "peripheral_vessel"
+# Muscles that other parts have drawn before; they keep a plane of fat around them as well.
+_NEIGHBOURS = (
+    "psoas_major", "iliacus", "iliopsoas", "rectus_abdominis", "external_oblique", "internal_oblique",
+    "transversus_abdominis", "erector_spinae", "multifidus", "quadratus_lumborum",
+)  # fmt: skip
 _PLANE_MM = 1.1  # fat between two healthy muscles
 _PLANE_ATROPHIED_MM = 5.0  # what is added when all muscle is gone
 _MIN_RADIUS_MM = 0.6
-_HIP_TO_THIGH_MM = 40.0  # below the hip joint the fascia of the thigh gradually takes over from that of the trunk
+_UNDER_FASCIA_MM = 1.0
+_STEP_MM = 2.0  # height between two entries of the table of knots
 
 
 @dataclass(frozen=True)
@@ -49,138 +58,172 @@ class Tiling:
     Args:
         frame: the individual.
         side: "left" or "right".
-        courses: tissue to course; the tissue "intermuscular_fat" keeps room free, such as that of a nerve, and any
-            key may carry a suffix after a colon to tell several apart.
+        courses: tissue to course. The tissue "intermuscular_fat" keeps room free, such as that of a nerve; vessels lie
+            in it and have one knot. Any key may carry a suffix after a colon to tell several apart.
     """
 
     def __init__(self, frame: Frame, side: str, courses: Mapping[str, Course]) -> None:
-        self._leg = Leg(frame, side)
-        self._trunk = Trunk(frame)
-        self._thigh_alone = frame.heights["hip"] - _HIP_TO_THIGH_MM
+        self._leg, self._trunk = Leg(frame, side), Trunk(frame)
         rng = frame.rng(f"hip and thigh muscles {side}")
-        self._muscles = [_Muscle(frame, name, course, rng) for name, course in courses.items()]
+        ends = [z for course in courses.values() for z in course.stations]
+        self._low = min(ends)
+        self._shift = frame.pelvis_shift
+        heights = np.arange(self._low, max(ends) + _STEP_MM, _STEP_MM)
+        self._muscles: list[tuple[int, slice, float]] = []
+        self._vessels: list[int] = []
+        table, first = [], 0
+        for name, course in courses.items():
+            knots = _individual(course, heights, rng)
+            tissue = name.partition(":")[0]
+            part = slice(first, first + knots.shape[1])
+            if tissue == VESSEL:
+                self._vessels.append(first)
+            else:
+                self._muscles.append((0 if tissue == FAT else TISSUES[tissue].id, part, course.reach))
+            table.append(knots)
+            first = part.stop
+        self._table = np.concatenate(table, axis=1)
 
     def paint(self, canvas: Canvas, over: tuple[str, ...]) -> None:
         """Draw the muscles of a slice over some tissues."""
         z = canvas.z
-        muscles = [(muscle, knots) for muscle in self._muscles if (knots := muscle.knots(z)) is not None]
-        if not muscles:
+        knots = self._knots(z)
+        if knots is None:
             return
         growth = self._leg.growth(z)
-        placed = []
-        for muscle, knots in muscles:
-            centres = self._inside_trunk(self._leg.place(knots[:, :2], z), knots[:, 2], z)
-            placed.append((muscle, canvas.warped(centres), knots[:, 2] * growth, muscle.reach * growth))
-        low = np.min([(centres - (radii + reach)[:, None]).min(axis=0) for _, centres, radii, reach in placed], axis=0)
-        high = np.max([(centres + (radii + reach)[:, None]).max(axis=0) for _, centres, radii, reach in placed], axis=0)
-        room = canvas.box(low[0], high[0], low[1], high[1])
+        radii = knots[:, 2] * growth
+        placed = self._under_fascia(self._leg.place(knots[:, :2], z), radii, z)
+        centres = canvas.warped(placed)
+        entries = [
+            (tissue, centres[part], radii[part], reach * growth)
+            for tissue, part, reach in self._muscles
+            if radii[part].max() > _MIN_RADIUS_MM
+        ]
+        if not entries:
+            return
+        boxes = [_extent(spots, sizes, reach) for _, spots, sizes, reach in entries]
+        (left, back), (right, front) = np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)
+        room = canvas.box(left, right, back, front)
         if not room.inside.size:
             return
-        x, y = canvas.positions(room)
-        contest = _Contest(room, x.astype(np.float32), y.astype(np.float32))
-        for muscle, centres, radii, reach in placed:
-            contest.enter(canvas, muscle.tissue, centres, radii, reach)
-        plane = _PLANE_MM + _PLANE_ATROPHIED_MM * max(1.0 - growth, 0.0)
-        won = contest.won(plane) & canvas.is_any(room, over)
+        contest = _Contest(canvas, room)
+        for tissue, spots, sizes, reach in entries:
+            contest.enter(tissue, spots, sizes, reach)
+        won = contest.won(_PLANE_MM + _PLANE_ATROPHIED_MM * max(1.0 - growth, 0.0))
+        won &= canvas.is_any(room, over) & ~_widened(canvas.is_any(room, _NEIGHBOURS))
         canvas.tissue[room.window][won] = contest.winner[won]
+        # vessels keep their size when muscles shrink
+        canvas.fill(canvas.discs(placed[self._vessels], knots[self._vessels, 2]), VESSEL, over=FAT)
 
-    def _inside_trunk(self, centres: Points, radii: npt.NDArray[np.float64], z: float) -> Points:
-        """Knots at the hip drawn towards the middle until they lie under the fascia of this trunk."""
-        share = min(max((z - self._thigh_alone) / _HIP_TO_THIGH_MM, 0.0), 1.0)
-        if not share:
-            return centres
-        middle = np.array(self._trunk.centre(z))
-        away = centres - middle
-        distance = np.maximum(np.sqrt((away**2).sum(axis=1)), 1.0)
-        fascia = np.sqrt(((self._trunk.outer(z) - middle) ** 2).sum(axis=1))
-        room = np.interp(np.arctan2(away[:, 1], away[:, 0]), ANGLES, fascia, period=2 * np.pi) - 0.8 * radii - 1.0
-        pulled = np.minimum(room / distance, 1.0)[:, None]
-        return middle + away * (1.0 - share + share * pulled)  # type: ignore[no-any-return]
-
-
-class _Muscle:
-    """A course with the individual's sizes and places."""
-
-    def __init__(self, frame: Frame, name: str, course: Course, rng: np.random.Generator) -> None:
-        tissue = name.partition(":")[0]
-        self.tissue = 0 if tissue == FAT else TISSUES[tissue].id
-        self.reach = course.reach
-        self._size = float(rng.uniform(0.93, 1.07))
-        self._shift = rng.uniform(-1.3, 1.3, 2)
-        shift = frame.pelvis_shift
-        heights = sorted(course.stations)
-        self._low, self._high = heights[0] + shift, heights[-1] + shift
-        stations = {z + shift: np.array(course.stations[z], dtype=np.float64).ravel() for z in heights}
-        self._curve = Curve({z: tuple(values) for z, values in stations.items()})
-
-    def knots(self, z: float) -> npt.NDArray[np.float64] | None:
-        """(k, 3) x, y, radius in a slice of the right side, or None where the muscle is not."""
-        if not self._low < z < self._high:
+    def _knots(self, z: float) -> Floats | None:
+        """(k, 3) x, y, radius of all knots in a slice of the right side; a radius of 0 where a muscle is not."""
+        place = (z - self._shift - self._low) / _STEP_MM
+        entry = int(np.floor(place))
+        if not 0 <= entry < len(self._table) - 1:
             return None
-        knots = self._curve(z).reshape(-1, 3)
-        knots[:, :2] += self._shift
-        knots[:, 2] *= self._size
-        return knots if knots[:, 2].max() > _MIN_RADIUS_MM else None
+        share = place - entry
+        knots: Floats = self._table[entry] * (1.0 - share) + self._table[entry + 1] * share
+        return knots
+
+    def _under_fascia(self, centres: Points, radii: Floats, z: float) -> Points:
+        """Knots drawn towards the middle of trunk or leg, whichever is the shorter way, until they lie within it."""
+        moved = []
+        for surface in (self._trunk, self._leg):
+            if not surface.low <= z <= surface.high:
+                continue
+            outline = surface.outer(z)
+            middle = np.array(self._trunk.centre(z)) if surface is self._trunk else outline.mean(axis=0)
+            angles = ANGLES
+            if surface is self._leg:
+                angles = np.arctan2(outline[:, 1] - middle[1], outline[:, 0] - middle[0])
+            away = centres - middle
+            distance = np.maximum(np.sqrt((away**2).sum(axis=1)), 1.0)
+            fascia = np.sqrt(((outline - middle) ** 2).sum(axis=1))
+            room = np.interp(np.arctan2(away[:, 1], away[:, 0]), angles, fascia, period=2 * np.pi)
+            pulled = np.clip((room - 0.8 * radii - _UNDER_FASCIA_MM) / distance, 0.0, 1.0)
+            moved.append((distance * (1.0 - pulled), middle + away * pulled[:, None]))
+        if len(moved) < 2:
+            return moved[0][1] if moved else centres
+        (way, one), (other_way, other) = moved
+        return np.where((way <= other_way)[:, None], one, other)
+
+
+def _individual(course: Course, heights: Floats, rng: np.random.Generator) -> Floats:
+    """(heights, k, 3) a course with the individual's size and place; beyond its ends the radii are 0."""
+    stations = sorted(course.stations)
+    curve = PchipInterpolator(stations, np.array([course.stations[z] for z in stations], dtype=np.float64))
+    knots: Floats = curve(np.clip(heights, stations[0], stations[-1]))
+    knots[..., :2] += rng.uniform(-1.3, 1.3, 2)
+    knots[..., 2] *= float(rng.uniform(0.93, 1.07))
+    knots[(heights < stations[0]) | (heights > stations[-1]), :, 2] = 0.0
+    return knots
+
+
+def _extent(centres: Points, radii: Floats, reach: float) -> tuple[Floats, Floats]:
+    """Lower and upper corner (x, y) of what a muscle may claim."""
+    wide = (radii + reach)[:, None]
+    return (centres - wide).min(axis=0), (centres + wide).max(axis=0)
+
+
+def _widened(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """A region and the voxels next to it."""
+    wide = inside.copy()
+    wide[1:] |= inside[:-1]
+    wide[:-1] |= inside[1:]
+    wide[:, 1:] |= inside[:, :-1]
+    wide[:, :-1] |= inside[:, 1:]
+    return wide
 
 
 class _Contest:
     """Which muscle is nearest to each voxel of a window, and how far away the best two are."""
 
-    def __init__(self, room: Mask, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> None:
-        self._room, self._x, self._y = room, x, y
+    def __init__(self, canvas: Canvas, room: Mask) -> None:
+        self._canvas, self._room = canvas, room
+        x, y = canvas.positions(room)
+        self._x, self._y = x.astype(np.float32), y.astype(np.float32)
         self._best = np.full(room.inside.shape, np.inf, np.float32)
-        self._second = np.full(room.inside.shape, np.inf, np.float32)
+        self._second = self._best.copy()
         self.winner: npt.NDArray[np.uint8] = np.zeros(room.inside.shape, np.uint8)
 
-    def enter(
-        self,
-        canvas: Canvas,
-        tissue: int,
-        centres: npt.NDArray[np.float64],
-        radii: npt.NDArray[np.float64],
-        reach: float,
-    ) -> None:
+    def enter(self, tissue: int, centres: Points, radii: Floats, reach: float) -> None:
         """Let a muscle compete for the voxels within its reach."""
-        low, high = (centres - (radii + reach)[:, None]).min(axis=0), (centres + (radii + reach)[:, None]).max(axis=0)
-        box = canvas.box(low[0], high[0], low[1], high[1])
+        (left, back), (right, front) = _extent(centres, radii, reach)
+        box = self._canvas.box(left, right, back, front)
         i, j = box.i0 - self._room.i0, box.j0 - self._room.j0
         window = slice(i, i + box.inside.shape[0]), slice(j, j + box.inside.shape[1])
         distance = _distance(self._x[window[0]], self._y[:, window[1]], centres, radii)
-        distance[distance > reach] = np.inf
+        distance[distance > np.float32(reach)] = np.inf
         best, second = self._best[window], self._second[window]
-        wins = distance < best
+        np.copyto(self.winner[window], np.uint8(tissue), where=distance < best)
         np.minimum(second, np.maximum(distance, best), out=second)
         np.minimum(best, distance, out=best)
-        self.winner[window][wins] = tissue
 
     def won(self, plane: float) -> npt.NDArray[np.bool_]:
         """Where a muscle is the nearest by more than the plane of fat between two."""
-        claimed = self._winner_is_muscle() & (self._best < np.inf)
-        claimed[claimed] = self._second[claimed] - self._best[claimed] > np.float32(plane)
-        return claimed
-
-    def _winner_is_muscle(self) -> npt.NDArray[np.bool_]:
-        return self.winner > 0  # type: ignore[no-any-return]
+        # where nothing competes, both are infinite and no tissue is the winner
+        return (self.winner > 0) & (self._second > self._best + np.float32(plane))  # type: ignore[no-any-return]
 
 
-def _distance(
-    x: npt.NDArray[np.float32],
-    y: npt.NDArray[np.float32],
-    centres: npt.NDArray[np.float64],
-    radii: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float32]:
-    """Distance of voxels from the surface of a line through knots whose radii change on the way; negative within."""
-    (cx, cy), r = centres.astype(np.float32).T, radii.astype(np.float32)
-    if len(r) == 1:
-        return np.sqrt((x - cx[0]) ** 2 + (y - cy[0]) ** 2) - r[0]
-    nearest: npt.NDArray[np.float32] | None = None
-    for k in range(len(r) - 1):
-        ax, ay = cx[k + 1] - cx[k], cy[k + 1] - cy[k]
-        squared = max(ax * ax + ay * ay, np.float32(1e-3))
-        dx, dy = x - cx[k], y - cy[k]
-        along = np.clip(dx * (ax / squared) + dy * (ay / squared), np.float32(0), np.float32(1))
-        px, py = dx - along * ax, dy - along * ay
-        found = np.sqrt(px * px + py * py) - (r[k] + along * (r[k + 1] - r[k]))
-        nearest = found if nearest is None else np.minimum(nearest, found)
-    assert nearest is not None
-    return nearest
+def _distance(x: Singles, y: Singles, centres: Points, radii: Floats) -> Singles:
+    """Distance of voxels from the surface of a line through knots whose radii change on the way; negative within.
+
+    Args:
+        x: (w, 1) positions.
+        y: (1, h) positions.
+        centres: (k, 2) knots.
+        radii: (k,) their radii.
+    """
+    single = centres.astype(np.float32)
+    start, way = single[:-1, :, None, None], np.diff(single, axis=0)[:, :, None, None]
+    sizes = radii.astype(np.float32)[:, None, None]
+    grows = np.diff(sizes, axis=0)
+    ax, ay = way[:, 0], way[:, 1]
+    squared = np.maximum(ax * ax + ay * ay, np.float32(1e-3))
+    dx, dy = x - start[:, 0], y - start[:, 1]
+    along = dx * (ax / squared) + dy * (ay / squared)
+    np.clip(along, np.float32(0), np.float32(1), out=along)
+    px, py = dx - along * ax, dy - along * ay
+    found = np.sqrt(px * px + py * py)
+    found -= sizes[:-1] + along * grows
+    return found.min(axis=0)  # type: ignore[no-any-return]
