@@ -12,7 +12,7 @@ from lib.phantoms.frame import Frame
 from lib.phantoms.legs import HIP_JOINT
 from lib.phantoms.parts.femur import head_radius
 from lib.phantoms.parts.shells import Ball, Blade, Cut, Line, LoftShell, both_sides, cut_all, paint_cuts
-from lib.phantoms.shapes import Curve, Tube, ellipse, inset, mirrored, moved, smooth
+from lib.phantoms.shapes import Curve, Loft, Tube, ellipse, inset, mirrored, moved, smooth
 
 JOINT_SPACE_MM = 2.0
 """Thickness of the cartilage in the hip joint and in the sacroiliac joint."""
@@ -107,6 +107,8 @@ _CANAL = {
 _FORAMINA = ((-17, 23, 12, -48), (-37, 20, 10, -38), (-56, 17, 9, -28), (-74, 13, 7, -19))
 _FORAMEN_MM = (5.0, 5.5)
 """Half-width and half-height of a sacral foramen."""
+_OPENING_WALL_MM = 1.2
+"""Cortex around the canal and the foramina."""
 _COCCYX = {-90: (0, 11, 5.5), -100: (-1, 9, 5.5), -112: (2, 6.5, 4.5), -124: (9, 4, 3.5)}
 """Height above the middle of S1 -> y of its middle from the column at its top, half-width, half-depth."""
 
@@ -186,6 +188,12 @@ class _Sacrum:
             {self._top + dz: ellipse(x, y + front, a, b, n=32) for dz, (front, a, b) in _COCCYX.items()}, overrun=3.0
         )
         self._canal = Curve({self._top + dz: values for dz, values in _CANAL.items()})
+        canals = {}
+        for dz, (middle, a, b) in _CANAL.items():
+            x, y = frame.column(self._top + dz)
+            corners = [(-a, 0.3 * b), (0, b), (a, 0.3 * b), (0, -b)]
+            canals[self._top + dz] = moved(smooth(corners, 32), x, y + middle)
+        self._canal_bone = Loft(canals)
         self._bridges = _bridges(frame, rng) if variant.transition == "sacralisation" else []
         self._frame = frame
         self.high = max([self._bone.high, *(float(tube.points[:, 2].max()) + 10 for tube in self._bridges)])
@@ -197,10 +205,12 @@ class _Sacrum:
         if bone is not None and z > self._joint_end:
             canvas.fill(inset(bone[0], -JOINT_SPACE_MM - 1.6), "hip_bone_cortex", over="hip_bone_marrow")
             canvas.fill(inset(bone[0], -JOINT_SPACE_MM), "cartilage", over=("hip_bone_cortex", "hip_bone_marrow"))
-        paint_cuts(canvas, [*([bone] if bone else []), *cut_all([(self._coccyx, 1.0)], z)], "sacrum")
         for tube in self._bridges:
             canvas.fill(canvas.discs(*tube.cut(z)), "sacrum_cortex")
-            canvas.fill(canvas.discs(*tube.cut(z, shrink=1.3)), "sacrum_marrow")
+        paint_cuts(canvas, [*([bone] if bone else []), *cut_all([(self._coccyx, 1.0)], z)], "sacrum")
+        for tube in self._bridges:
+            inside = canvas.discs(*tube.cut(z, shrink=_SACRUM_CORTEX_MM))
+            canvas.fill(inside, "sacrum_marrow", over="sacrum_cortex")
         if bone is not None:
             self._paint_openings(canvas)
 
@@ -209,21 +219,22 @@ class _Sacrum:
         dz = canvas.z - self._top
         x, y = self._frame.column(canvas.z)
         width, height = _FORAMEN_MM
-        canal_y, a, b = self._canal(canvas.z)
-        openings = []
+        canal_y, a, _ = self._canal(canvas.z)
+        openings: list[tuple[str, Points, Points]] = []
         for middle, across, front, back in _FORAMINA:
             squared = 1 - ((dz - middle) / height) ** 2
             if squared > 0:
                 w = width * float(np.sqrt(squared))
                 for shape in (_root_canal(across, front, 0.8 * a, canal_y, w), ellipse(across - 2, back, 0.6 * w, 6)):
-                    openings += [("intermuscular_fat", shape), ("intermuscular_fat", mirrored(shape))]
-        if min(_CANAL) <= dz <= max(_CANAL):
-            corners = [(-a, canal_y + 0.3 * b), (0, canal_y + b), (a, canal_y + 0.3 * b), (0, canal_y - b)]
-            openings.append(("spinal_canal", smooth(corners, 32)))
-        for _, shape in openings:
-            canvas.fill(inset(moved(shape, x, y), -1.2), "sacrum_cortex", over="sacrum_marrow")
-        for tissue, shape in openings:
-            canvas.fill(moved(shape, x, y), tissue, over=("sacrum_cortex", "sacrum_marrow"))
+                    wall = both_sides(inset(shape, -_OPENING_WALL_MM))
+                    openings.append(("intermuscular_fat", moved(both_sides(shape), x, y), moved(wall, x, y)))
+        canal = self._canal_bone.at(canvas.z)
+        if canal is not None:
+            openings.append(("spinal_canal", canal, inset(canal, -_OPENING_WALL_MM)))
+        for _, _, wall in openings:
+            canvas.fill(wall, "sacrum_cortex", over="sacrum_marrow")
+        for tissue, shape, _ in openings:
+            canvas.fill(shape, tissue, over=("sacrum_cortex", "sacrum_marrow"))
 
 
 def _hip_bone(frame: Frame, rng: np.random.Generator) -> list[Blade]:
