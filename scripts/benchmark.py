@@ -1,4 +1,4 @@
-"""Measure what docs/benchmarks.md states: `scripts/benchmark.py {server,store} [options]`."""
+"""Measure what docs/benchmarks.md states: `scripts/benchmark.py {phantoms,server,store} [options]`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.benchmarks import server, store
+from scripts.benchmarks import phantoms, server, store
 
-BENCHMARKS = {"server": server.main, "store": store.main}
+BENCHMARKS = {"phantoms": phantoms.main, "server": server.main, "store": store.main}
 
 
 def main(argv: list[str]) -> int:
