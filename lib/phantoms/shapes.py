@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.interpolate import PchipInterpolator
 
 from lib.phantoms.canvas import Points
 
@@ -68,8 +68,8 @@ class Tube:
         along = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(knots, axis=0) ** 2).sum(axis=1)))])
         self.length = float(along[-1])
         samples = np.linspace(0, self.length, max(int(np.ceil(self.length / step)), 1) + 1)
-        self.points: npt.NDArray[np.float64] = CubicSpline(along, knots)(samples)
-        self.radii: npt.NDArray[np.float64] = PchipInterpolator(along, radii)(samples)
+        self.points: npt.NDArray[np.float64] = through(along, knots, samples)
+        self.radii: npt.NDArray[np.float64] = np.interp(samples, along, radii)
 
     def cut(self, z: float, *, shrink: float = 0.0) -> tuple[Points, npt.NDArray[np.float64]]:
         """Centres and radii of the discs in which a slice cuts the tube; for :meth:`Canvas.discs`.
@@ -114,7 +114,33 @@ def smooth(corners: npt.ArrayLike, n: int = 48) -> Points:
     closed = np.concatenate([knots, knots[:1]])
     chord = np.sqrt(np.sqrt((np.diff(closed, axis=0) ** 2).sum(axis=1)))
     along = np.concatenate([[0.0], np.cumsum(chord)])
-    return CubicSpline(along, closed, bc_type="periodic")(np.linspace(0, along[-1], n, endpoint=False))  # type: ignore[no-any-return]
+    # one more corner on either side, so that the curve is as smooth at the seam as elsewhere
+    padded = np.concatenate([knots[-1:], closed, knots[1:2]])
+    places = np.concatenate([[-chord[-1]], along, [along[-1] + chord[0]]])
+    return through(places, padded, np.linspace(0, along[-1], n, endpoint=False))
+
+
+def through(places: npt.NDArray[np.float64], knots: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> Points:
+    """A smooth line through knots: a cubic between each two, its slope at a knot that of the parabola around it.
+
+    Args:
+        places: (m,) ascending, where the knots lie along the line; m is 2 or more.
+        knots: (m, d).
+        at: (n,) places that are asked for, from the first to the last knot's.
+
+    Returns:
+        (n, d) points.
+    """
+    gap = (places[1:] - places[:-1])[:, None]
+    rise = (knots[1:] - knots[:-1]) / gap
+    middle = (rise[:-1] * gap[1:] + rise[1:] * gap[:-1]) / (gap[:-1] + gap[1:])
+    first, last = (2 * rise[:1] - middle[:1], 2 * rise[-1:] - middle[-1:]) if len(knots) > 2 else (rise, rise)
+    slope = np.concatenate([first, middle, last])
+    i = np.minimum(np.searchsorted(places, at, side="right") - 1, len(knots) - 2)
+    t = ((at - places[i])[:, None]) / gap[i]
+    bend = slope[i] * gap[i], slope[i + 1] * gap[i]
+    step = knots[i + 1] - knots[i]
+    return knots[i] + t * (bend[0] + t * (3 * step - 2 * bend[0] - bend[1] + t * (bend[0] + bend[1] - 2 * step)))  # type: ignore[no-any-return]
 
 
 def scaled(outline: Points, factor: float) -> Points:
