@@ -43,6 +43,10 @@ PARTS: tuple[Callable[[Frame], Part], ...] = (
     Cover, Wall, Back, Psoas, ChestWall, Chest, Organs, Vessels, Bowel, Illness, HipMuscles, ThighMuscles, LowerLegs,
     Head, Arms, Pelvis, Femur, Ribs, Spine, Hardware,
 )  # fmt: skip
+AT_L3 = (Cover, Wall, Back, Psoas, Organs, Vessels, Bowel, Illness, Ribs, Spine)
+"""What a slice at L3 can show."""
+AT_MID_THIGH = (Cover, ThighMuscles, Femur)
+"""What a slice half way down the thigh shows."""
 
 
 class Body:
@@ -52,9 +56,15 @@ class Body:
         warped: where the body's own smooth deformation moves points (n, 2) of a slice at height z, reference mm.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, parts: tuple[Callable[[Frame], Part], ...] = PARTS) -> None:
+        """Lay out the parts.
+
+        Args:
+            frame: landmarks and sizes.
+            parts: which ones, in the order of painting; all if left out.
+        """
         self.frame = frame
-        self._parts = [part(frame) for part in PARTS]
+        self._parts = [part(frame) for part in parts]
         self.warped = _smooth_warp(frame)
 
     def slice(self, grid: Grid, z: float) -> Canvas:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lib.phantoms.body import Body
+from lib.phantoms.body import AT_L3, AT_MID_THIGH, Body, Part
 from lib.phantoms.canvas import Canvas, Grid
 from lib.phantoms.frame import Frame
 from lib.phantoms.tissues import BY_ID, ids
+
+Parts = tuple[Callable[[Frame], Part], ...]
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,19 @@ def calibrate(frame: Frame, *, thighs: bool) -> tuple[Frame, dict[str, float]]:
         The frame, and those of the person's areas, cm², that no drawable size reaches, each with the nearest that was
         reached.
     """
-    missed = _solve(frame, _L3, z=0.0)
+    missed = _solve(frame, _L3, AT_L3, z=0.0)
     if thighs:
-        missed |= _solve(frame, _MID_THIGH, z=frame.heights["mid_thigh"])
+        missed |= _solve(frame, _MID_THIGH, AT_MID_THIGH, z=frame.heights["mid_thigh"])
     return frame, missed
 
 
-def _solve(frame: Frame, targets: tuple[Target, ...], *, z: float) -> dict[str, float]:
+def _solve(frame: Frame, targets: tuple[Target, ...], parts: Parts, *, z: float) -> dict[str, float]:
     """Multiply each size by what its area lacks, with a slope that is learnt on the way."""
     powers = {target.size: target.power for target in targets}
     before: dict[str, tuple[float, float]] = {}
     found: dict[str, float] = {}
     for _ in range(_ROUNDS):
-        canvas = _slice(frame, z)
+        canvas = _slice(frame, parts, z)
         found = {target.size: _area_cm2(canvas, target.tissues, frame) for target in targets}
         if all(
             abs(found[t.size] / _wanted(frame, t) - 1) < TOLERANCE / 2 or _stuck(frame, t, found[t.size])
@@ -116,11 +119,11 @@ def _stuck(frame: Frame, target: Target, area: float) -> bool:
     return bool((size <= target.low and area > wanted) or (size >= target.high and area < wanted))
 
 
-def _slice(frame: Frame, z: float) -> Canvas:
+def _slice(frame: Frame, parts: Parts, z: float) -> Canvas:
     nx = int(_TORSO_WIDTH_MM / _STEP_MM) + 121
     grid = Grid(-(nx - 1) / 2 * _STEP_MM, _STEP_MM, nx, -(nx - 1) / 2 * _STEP_MM, _STEP_MM, nx)
     # arms beside the body belong to no area
-    return Body(replace(frame, arms_beside=False)).slice(grid, z)
+    return Body(replace(frame, arms_beside=False), parts).slice(grid, z)
 
 
 def _area_cm2(canvas: Canvas, tissues: tuple[str, ...], frame: Frame) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import floor
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ CAVITY_FAT = ("peritoneal_fat", "retroperitoneal_fat")
 
 _S1_Z = -101.0
 _FRONT_OF_SPINE_MM = 17.0
+_STATION_MM = 8.0
 
 
 class Room:
@@ -30,7 +32,7 @@ class Room:
     def __init__(self, frame: Frame, trunk: Trunk | None = None) -> None:
         self._frame = frame
         self._trunk = trunk or Trunk(frame)
-        self._ends = lru_cache(maxsize=256)(self._measure)
+        self._station = lru_cache(maxsize=None)(self._measure)
         self._limit = lru_cache(maxsize=4)(self._distances)
 
     def level(self, z: float) -> float:
@@ -39,17 +41,17 @@ class Room:
 
     def x(self, z: float, u: float) -> float:
         """Reference mm of a relative position."""
-        right, left, *_ = self._ends(round(z, 1))
+        right, left, *_ = self._ends(z)
         return u * (right if u > 0 else left)
 
     def y(self, z: float, v: float) -> float:
         """Reference mm of a relative position."""
-        *_, front, base, back = self._ends(round(z, 1))
+        *_, front, base, back = self._ends(z)
         return base + v * (front - base if v > 0 else base - back)
 
     def at(self, z: float, corners: npt.ArrayLike) -> Points:
         """(n, 2) relative positions u, v at a height as reference mm."""
-        right, left, front, base, back = self._ends(round(z, 1))
+        right, left, front, base, back = self._ends(z)
         uv = np.asarray(corners, dtype=np.float64)
         u, v = uv[:, 0], uv[:, 1]
         x = u * np.where(u > 0, right, left)
@@ -94,7 +96,14 @@ class Room:
         ]
         return np.array(rows)
 
-    def _measure(self, z: float) -> tuple[float, float, float, float, float]:
+    def _ends(self, z: float) -> tuple[float, ...]:
+        """Right, left, front, base and back at a height, between those at stations: paths ask for many heights."""
+        below = floor(z / _STATION_MM)
+        share = z / _STATION_MM - below
+        low, high = self._station(below * _STATION_MM), self._station((below + 1) * _STATION_MM)
+        return tuple(a + (b - a) * share for a, b in zip(low, high, strict=True))
+
+    def _measure(self, z: float) -> tuple[float, ...]:
         inner = self._trunk.inner(z)
         _, column_y = self._frame.column(z)
         front = float(inner[N // 4, 1])
