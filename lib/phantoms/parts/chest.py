@@ -152,12 +152,12 @@ _VESSELS: tuple[tuple[str, tuple[tuple[float, float, float], ...], tuple[float, 
     ("vessel", ((-6, 2, 324), (-12, 4, 345), (-20, 8, 372), (-22, 10, 396)), (4.5, 4, 3.7, 3.5)),
     ("vessel", ((-16, -12, 322), (-24, -12, 345), (-36, -6, 372), (-48, 0, 386)), (5, 5, 4.5, 4)),
 )  # fmt: skip
-_AORTA = ((-2, 22, 246), (6, 28, 258), (15, 32, 276), (17, 31, 294), (12, 22, 309), (2, 8, 316))
-_AORTA_BACK = ((-11, 26, 318), (-19, 14, 313), (-23, 11, 302), (-24, 10, 288))
+_AORTA = ((-2, 22, 246), (6, 28, 258), (15, 32, 276), (16, 31, 294), (8, 25, 310), (-9, 11, 317))
+_AORTA_BACK = ((-21, 24, 318), (-24, 14, 313), (-24, 11, 302), (-24, 10, 288))
 """Ascending aorta and first half of the arch; its second half has y measured from the column."""
 
 # x and y (from the column) of airways and oesophagus
-_TRACHEA = ((0, 36, 398), (1, 32, 360), (3, 30, 325), (3, 30, 291))
+_TRACHEA = ((0, 36, 398), (2, 32, 360), (5, 30, 325), (4, 30, 291))
 _BRONCHI = (
     (((3, 30, 292), (18, 28, 279), (34, 25, 266), (44, 20, 252)), (8.5, 7.5, 6, 5)),
     (((3, 30, 292), (-14, 29, 280), (-32, 26, 268), (-46, 20, 254)), (8, 6.5, 5.5, 4.5)),
@@ -298,7 +298,7 @@ class Chest:
             _fill_tube(canvas, tube, tissue, over=(*_ROOM, "myocardium"))
         _fill_tube(canvas, self._oesophagus, "oesophagus", over=(*_ROOM, "diaphragm"))
         for airway in self._airways:
-            _fill_tube(canvas, airway, "airway_wall", over=(*_ROOM, "vessel", "oesophagus"))
+            _fill_tube(canvas, airway, "airway_wall", over=(*_ROOM, "vessel", "aorta", "oesophagus"))
         for airway in self._airways:
             _fill_tube(canvas, airway, "airway", over=("airway_wall",), shrink=_AIRWAY_WALL_MM)
 

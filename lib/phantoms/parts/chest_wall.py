@@ -20,6 +20,8 @@ _SIGNS = {"right": 1.0, "left": -1.0}
 INTERCOSTAL_MM = (2.0, 7.5)
 """Depth of the intercostal muscles (and of the ribs between them) outside the inner surface of the wall."""
 
+_RIB_ROOM_MM = 9.0
+
 # Muscles that lie on the ribs, mm outside the inner surface of the wall. z: place where they begin and end along the
 # half outline (0 the midline in front, 1 the flank, 2 the gutter beside the spine), inner and outer depth.
 _INNER_LAYERS: dict[str, dict[float, tuple[float, float, float, float]]] = {
@@ -143,6 +145,8 @@ class ChestWall:
         for side, sign in _SIGNS.items():
             thickness = thickness_of(*self._trunk.across(z, sign, at))
             depth = low + (high - low) * _PROFILE * self._build * self._strong[side]
+            # the ribs keep their room where the wall is thin
+            depth = np.clip(depth, low, np.maximum(thickness - _RIB_ROOM_MM, low))
             sides.append(self._layer(z, sign, at, thickness - depth, thickness - low))
         return sides
 
