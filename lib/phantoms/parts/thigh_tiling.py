@@ -35,6 +35,7 @@ _NEIGHBOURS = (
 _PLANE_MM = 1.1  # fat between two healthy muscles
 _PLANE_ATROPHIED_MM = 5.0  # what is added when all muscle is gone
 _MIN_RADIUS_MM = 0.6
+_FULL_RADIUS_MM = 4.0  # a muscle that is thinner, near its ends, spreads less
 _UNDER_FASCIA_MM = 1.0
 _STEP_MM = 2.0  # height between two entries of the table of knots
 
@@ -68,6 +69,7 @@ class Tiling:
         ends = [z for course in courses.values() for z in course.stations]
         self._low = min(ends)
         self._shift = frame.pelvis_shift
+        self._vigour = frame.sizes.thigh_muscle
         heights = np.arange(self._low, max(ends) + _STEP_MM, _STEP_MM)
         self._muscles: list[tuple[int, slice, float]] = []
         self._vessels: list[int] = []
@@ -90,12 +92,13 @@ class Tiling:
         knots = self._knots(z)
         if knots is None:
             return
-        growth = self._leg.growth(z)
+        # where the fascia keeps its place, at hip and knee, wasted muscles do not fill it
+        growth = min(self._leg.growth(z), self._vigour)
         radii = knots[:, 2] * growth
         placed = self._under_fascia(self._leg.place(knots[:, :2], z), radii, z)
         centres = canvas.warped(placed)
         entries = [
-            (tissue, centres[part], radii[part], reach * growth)
+            (tissue, centres[part], radii[part], reach * growth * min(radii[part].max() / _FULL_RADIUS_MM, 1.0))
             for tissue, part, reach in self._muscles
             if radii[part].max() > _MIN_RADIUS_MM
         ]
@@ -109,7 +112,7 @@ class Tiling:
         contest = _Contest(canvas, room)
         for tissue, spots, sizes, reach in entries:
             contest.enter(tissue, spots, sizes, reach)
-        won = contest.won(_PLANE_MM + _PLANE_ATROPHIED_MM * max(1.0 - growth, 0.0))
+        won = contest.won(_PLANE_MM + _PLANE_ATROPHIED_MM * max(1.0 - self._vigour, 0.0))
         won &= canvas.is_any(room, over) & ~_widened(canvas.is_any(room, _NEIGHBOURS))
         canvas.tissue[room.window][won] = contest.winner[won]
         # vessels keep their size when muscles shrink
