@@ -76,9 +76,17 @@ _PELVIC = {
     -290: (-80, 1), -225: (-80, 1), -190: (-74, 1), -150: (-55, 1), -101: (-28, 1), -80: (-18, 1), -64: (-12, 0.6),
     -45: (-6, 0.2), -24: (-2, 0),
 }  # fmt: skip
+# The iliac wing with what covers it even in thin people, mm: x and y of its front end, of its outer surface half way,
+# and of its back end. The fascia never lies within.
+_HIP = {
+    -130: (60, 20, 60, -24, 40, -60), -116: (118, 26, 96, -44, 47, -99), -102: (126, 35, 100, -48, 49, -102),
+    -90: (132, 40, 106, -50, 51, -104), -80: (134, 37, 112, -50, 53, -103), -62: (141, 25, 122, -48, 63, -101),
+    -45: (142, 14, 130, -40, 81, -91), -30: (140, 3, 134, -32, 104, -74), -20: (135, -16, 130, -32, 122, -48),
+    -2: (96, -16, 94, -30, 80, -40),
+}  # fmt: skip
 
-_COLUMNS = tuple(int(n) for n in np.cumsum([7, 4, 8, 4]))
-"""Where in a row of all tables those of _WALL, _BACK, _FAT and the single numbers begin."""
+_COLUMNS = tuple(int(n) for n in np.cumsum([7, 4, 8, 4, 6]))
+"""Where in a row of all tables those of _WALL, _BACK, _FAT, _HIP and the single numbers begin."""
 
 # Along the half outline: 0 the midline in front, 1 the flank, 2 the gutter, 3 the midline behind.
 _STEPS: Floats = np.concatenate([np.linspace(0, 1, 26), np.linspace(1, 2, 22)[1:], np.linspace(2, 3, 8)[1:]])
@@ -91,6 +99,9 @@ _QUARTER_FRONT, _QUARTER_SIDE = (
 _DIRECTIONS: Points = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 _FOLD: Floats = np.degrees(np.abs(np.arcsin(np.sin(ANGLES))))
 """Degrees from the side: 90 in front and behind."""
+_SIGNED: Floats = (ANGLES + np.pi) % (2 * np.pi) - np.pi
+_OPPOSITE = (N // 2 - np.arange(N)) % N
+"""Index of the same direction on the other side."""
 _OFF_GROOVE: Floats = np.clip(np.abs(ANGLES - 1.5 * np.pi) / 0.35 - 0.4, 0, 1)
 _BACK_SPLINE: Floats = CubicSpline([-3.2, -2.0, -0.9, 0.0, 0.9, 2.0, 3.2], np.eye(7))(np.linspace(-3.2, 3.2, 49))
 """Weights with which seven corners become a smooth line of 49 points."""
@@ -111,7 +122,7 @@ class _Layers(NamedTuple):
     centre: Floats
 
 
-_KEPT = 8
+_KEPT = 256
 _RECENT: OrderedDict[tuple[int, tuple[float, ...], float], tuple[Frame, _Layers]] = OrderedDict()
 
 
@@ -124,7 +135,7 @@ class Trunk:
         shift, crest = frame.pelvis_shift, frame.heights["iliac_crest"]
         reference = (-290.0, -88.0, -24.0, 50.0, 400.0)
         heights = (-290.0 + shift, frame.heights["asis"], crest, max(50.0, crest + 25.0), 400.0)
-        tables = (_INNER, _WALL, _BACK, _FAT, _ROOM, _FEMALE_WIDTH, _CLEFT, _PELVIC)
+        tables = (_INNER, _WALL, _BACK, _FAT, _HIP, _ROOM, _FEMALE_WIDTH, _CLEFT, _PELVIC)
         curves = [Curve(table) for table in tables]  # type: ignore[arg-type]
         stations = sorted(set().union(*tables))
         self._table = Curve({
@@ -197,7 +208,7 @@ class Trunk:
         return layers
 
     def _compute(self, z: float) -> _Layers:
-        inner_row, wall_row, back_row, fat_row, scalars = np.split(self._table(z), _COLUMNS)
+        inner_row, wall_row, back_row, fat_row, hip_row, scalars = np.split(self._table(z), _COLUMNS)
         room, width, cleft, pelvic_y, pelvic = (float(value) for value in scalars)
         room *= self._frame.sizes.cavity - 1
         broad = self._broad * (width if self._frame.female else 1.0)
@@ -215,9 +226,11 @@ class Trunk:
         inner = _radii(ring - centre)
         raised = _radii(ring + (inset(ring, -1.0) - ring) * around[:, None] - centre)
         outer = np.maximum(np.maximum(_smoothed(raised, 1), self._behind(back_row, column, centre, broad)), inner + 3.0)
+        hips = _over_hips(hip_row, centre)
+        outer = np.maximum(outer, hips)
         # over hips and ribs the fascia has no hollows but the groove of the back
         outer += (_hull(outer) - outer) * (1 - wall_row[3]) * _OFF_GROOVE
-        outer = np.maximum(_smoothed(outer, 1), inner + 2.0)
+        outer = np.maximum(np.maximum(_smoothed(outer, 1), hips), inner + 2.0)
         flat = column[1] + back_row[0] - centre[1]
         skin = self._over(outer, fat_row, flat)
         skin = self._dimpled(skin, outer, float(fat_row[0]), z - self._frame.heights["navel"], cleft)
@@ -299,7 +312,9 @@ class Trunk:
             flat: y of the midline of the back from the centre.
         """
         size = self._frame.sizes.fat
-        front, side, rear, behind = row * (size, size, size**0.9, size**0.75)
+        # what more fat there is gathers in front and at the sides; lying on it spreads the fat behind
+        powers = (1.0, 1.12, 0.66, 0.6) if size > 1 else (1.0, 1.0, 0.9, 0.75)
+        front, side, rear, behind = row * size ** np.array(powers)
         fat = np.where(
             _DIRECTIONS[:, 1] > 0,
             np.interp(_FOLD, [0, 50, 90], [side, front, 0.9 * front]),
@@ -309,7 +324,7 @@ class Trunk:
             ),
         )  # fmt: skip
         filled = outer + (_hull(outer) - outer) * min(1.0, 0.45 + 0.4 * size)
-        skin = np.maximum(_smoothed(filled, 2), outer) + fat
+        skin = np.maximum(_smoothed(filled, 2), outer) + _smoothed(fat, 3)
         flat -= 0.5 * float(behind)
         y = skin * _DIRECTIONS[:, 1]
         pressed = skin * (flat + (y - flat) * 0.6) / np.minimum(y, -1.0)
@@ -341,6 +356,14 @@ def _radii(ring: Points) -> Floats:
     angle[0] = 0.0
     radius = np.sqrt((ring**2).sum(axis=1))
     return np.interp((np.pi / 2 - ANGLES) % (2 * np.pi), np.maximum.accumulate(angle), radius, period=2 * np.pi)
+
+
+def _over_hips(row: Floats, centre: Floats) -> Floats:
+    """(N,) distance of the iliac wings' cover from the centre, 0 elsewhere; row is one of _HIP."""
+    wing = row.reshape(3, 2)[::-1] - centre
+    distance = np.sqrt((wing**2).sum(axis=1))
+    right = np.interp(_SIGNED, np.arctan2(wing[:, 1], wing[:, 0]), distance, left=0.0, right=0.0)
+    return np.maximum(right, right[_OPPOSITE])  # type: ignore[no-any-return]
 
 
 def _turned(half: Points) -> Floats:

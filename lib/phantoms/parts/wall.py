@@ -33,7 +33,7 @@ _ON_RIBS = 0.58
 """Share of the wall at which the ribs end and the external oblique on them begins."""
 _PAPER_MM = 1.7
 """Thickness of a rectus as thin as paper."""
-_PLACES: Floats = np.linspace(0, 2.1, 64)
+_PLACES: Floats = np.linspace(0, 2.1, 50)
 
 
 class Wall:
