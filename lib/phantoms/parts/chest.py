@@ -94,7 +94,7 @@ _BESIDE_SPINE = ((37.0, -70.0), (36.0, -40.0), (31.0, -29.0), (20.0, -13.0), (17
 # The apex of a lung by height: |x| and y (from the column) of the middle, half-width and half-depth
 _APEX = {330: (66, 26, 140, 160), 345: (62, 24, 70, 80), 358: (54, 20, 50, 54), 370: (48, 16, 34, 38),
          380: (44, 12, 22, 25), 387: (42, 10, 8, 9)}  # fmt: skip
-_APEX_TOP = 387.0
+_APEX_TOP, _THORACIC_INLET = 387.0, 372.0
 
 # The heart's outline by height: corners round it from the right edge (atrium) over the front to the apex and back
 _HEART = {
@@ -219,7 +219,7 @@ class Chest:
         if self._frame.heights["costal_margin"] < z < self._trunk.high:
             self._paint_rooms(canvas)
             self._paint_crura(canvas)
-        if self.diaphragm.low < z < self._trunk.high:
+        if self.diaphragm.low < z < max(point[2] for point in _OESOPHAGUS):
             self._paint_mediastinum(canvas)
 
     def mediastinum(self, z: float) -> Points:
@@ -294,11 +294,13 @@ class Chest:
             for groove in self._grooves:
                 _fill_tube(canvas, groove, "intrathoracic_fat", over=("myocardium",))
         stamp(canvas, *self._tree.cut(z), "vessel", over="lung")
+        # where they leave the chest, vessels and airway run between the muscles of the neck
+        room = (*_ROOM, "intermuscular_fat") if z > _THORACIC_INLET else _ROOM
         for tissue, tube in self._vessels:
-            _fill_tube(canvas, tube, tissue, over=(*_ROOM, "myocardium"))
-        _fill_tube(canvas, self._oesophagus, "oesophagus", over=(*_ROOM, "diaphragm"))
+            _fill_tube(canvas, tube, tissue, over=(*room, "myocardium"))
+        _fill_tube(canvas, self._oesophagus, "oesophagus", over=(*room, "diaphragm"))
         for airway in self._airways:
-            _fill_tube(canvas, airway, "airway_wall", over=(*_ROOM, "vessel", "aorta", "oesophagus"))
+            _fill_tube(canvas, airway, "airway_wall", over=(*room, "vessel", "aorta", "oesophagus"))
         for airway in self._airways:
             _fill_tube(canvas, airway, "airway", over=("airway_wall",), shrink=_AIRWAY_WALL_MM)
 
