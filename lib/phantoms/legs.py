@@ -32,8 +32,8 @@ _SHAFT = {
 HIP_JOINT = (90.0, -18.0)
 """|x| and y of the centre of the femoral head."""
 
-# z: share of the thigh's growth that a level takes part in. The hip keeps to the trunk, the knee is bone for the most.
-_GROWS = {-190: 0.0, -310: 1.0, -480: 1.0, -600: 0.4, -660: 0.4, -740: 1.0, -880: 0.9, -1015: 0.2}
+# z: share of the thigh's growth that a level takes part in. The hip keeps to the trunk, knee and shin are mostly bone.
+_GROWS = {-190: 0.0, -310: 1.0, -480: 1.0, -600: 0.4, -640: 0.15, -740: 0.4, -880: 0.25, -1000: 0.0}
 _SHAFT_RADIUS_MM = 14.0
 _NEAR_BONE_MM = 32.0  # beyond this distance from the shaft the muscles no longer feel that bone does not grow
 _MIDLINE_MM = 4.5  # least distance of the muscles from the midline: two layers of skin and a little fat

@@ -89,7 +89,7 @@ _MUSCLES: tuple[tuple[str, dict[float, _Corners], dict[float, float]], ...] = (
     ("calf_extensors", {-660: _LONG_EXTENSORS}, {-655: 0.2, -700: 0.8, -760: 1, -900: 1, -970: 0.7, -1020: 0.35}),
     ("calf_extensors", {-660: _PERONEI}, {-665: 0.2, -700: 0.8, -740: 1, -900: 1, -970: 0.7, -1020: 0.35}),
 )  # fmt: skip
-_GROWTH = 0.02
+_GROWTH = 0.008
 """By how much the outlines grow so that only thin planes of fat stay between them, in the same units."""
 
 
