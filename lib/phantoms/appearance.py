@@ -27,7 +27,7 @@ _CORTEX_LOSS = 0.004  # share per year after the age of 50
 
 _LEAN_LOSS = 0.1  # HU that muscle without visible fat loses per year after the age of 30
 _STREAKS_AT_20, _STREAKS_PER_YEAR = 0.01, 0.0014  # share of the muscle's volume that is streaks of fat
-_STREAKS_OF_ILLNESS, _LEAN_LOSS_OF_ILLNESS = 0.36, 7.0
+_STREAKS_OF_ILLNESS, _LEAN_LOSS_OF_ILLNESS = 0.16, 4.0
 
 # Fat comes first to the deep muscles of the back and to the gluteus maximus, last to the psoas
 _FATTY = {
@@ -53,7 +53,7 @@ _SMALL_VESSELS = {"subcutaneous_fat": 30.0, "intermuscular_fat": 90.0, "peritone
                   "lung": 840.0}  # fmt: skip
 
 # HU that oedema adds at its full strength to the fat on which the patient lies: everywhere, and in the strands
-_SOAKED, _STRANDS = 62.0, 70.0
+_SOAKED, _STRANDS = 78.0, 66.0
 _SOAKS = {"subcutaneous_fat": 1.0, "intermuscular_fat": 0.45, "retroperitoneal_fat": 0.25, "peritoneal_fat": 0.15,
           "skin": 0.1}  # fmt: skip
 _STOOL_MATRIX, _STOOL_BUBBLE, _STOOL_GAS_SHARE = 40.0, -760.0, 0.17
@@ -95,8 +95,8 @@ class Appearance:
         rng = frame.rng("appearance")
         self._fine = Noise(rng, (2.6, 2.6, 5.0))
         self._broad = Noise(rng, (16.0, 16.0, 22.0))
-        self._fibres = Noise(rng, (4.2, 4.2, 34.0))
-        self._patches = Noise(rng, (9.0, 9.0, 45.0))
+        self._fibres = Noise(rng, (3.4, 3.4, 30.0))
+        self._patches = Noise(rng, (8.0, 8.0, 45.0))
         self._net = Noise(rng, (11.0, 9.0, 16.0))
         self._spots = Noise(rng, (3.3, 3.3, 6.5))
         self._bubbles = Noise(rng, (2.5, 2.5, 2.8))
@@ -110,6 +110,7 @@ class Appearance:
             if tissue.texture == "muscle":
                 wanted = min(share * _FATTY.get(tissue.name, 1.0), 0.6)
                 self._fat_from[tissue.id] = sample[int((1 - wanted) * (len(sample) - 1))]
+        self._fat_rise = 2.8 - 1.7 * ill
         self._bubble_from = _quantile(self._bubbles, 1 - _STOOL_GAS_SHARE)
         self._streak_hu = float(self._mean[TISSUES["intermuscular_fat"].id]) + 12.0
 
@@ -152,7 +153,8 @@ class Appearance:
 
     def _add_streaks(self, hu: Field, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> None:
         fat = self._fatty(grid, z)
-        fat = ramp(fat, _take(self._fat_from, tissue) - np.float32(0.16), 3.0)
+        # where illness replaces the fibres, every mixture of fat and muscle occurs; streaks of the healthy are thin
+        fat = ramp(fat, _take(self._fat_from, tissue) - np.float32(0.5 / self._fat_rise), self._fat_rise)
         fat *= np.float32(self._streak_hu) - hu
         hu += fat
 

@@ -137,7 +137,9 @@ _STREAK_DIRECTIONS = tuple(
     for b in range(_STREAKS_REACH + 1)
     if gcd(a, b) == 1 and (b > 0 or a > 0) and a * a + b * b <= _STREAKS_REACH**2
 )
-_SHADOW_HU, _STARVED_HU = 2.6, 34.0
+_OPAQUE = 12.0  # path, mm of metal of 1000 HU, beyond which more metal hardly weakens a ray further
+_FLANK_CELLS = 31  # a shadow is paid back on both sides, so that the slice keeps its mean
+_SHADOW_HU, _STARVED_HU = 20.0, 75.0
 
 
 def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Generator) -> Field | None:
@@ -169,13 +171,14 @@ def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Genera
         path = np.bincount(number[i, j], weights=weights, minlength=count) * length
         # rays of steep directions lie closer than a cell: average over as many as fit one
         path = _boxed(_boxed(path, 2 * max(abs(a), abs(b))), 2 * max(abs(a), abs(b)))
+        path = path / (1 + path / _OPAQUE)
         shadow = path * path
-        flank = _boxed(shadow, 9 * max(abs(a), abs(b)))
+        flank = _boxed(shadow, _FLANK_CELLS * max(abs(a), abs(b)))
         noise = rng.integers(-128, 128, count) / 74.0
-        ray = -_SHADOW_HU * (shadow - 0.8 * flank) + _STARVED_HU * np.sqrt(path) * noise
+        ray = -_SHADOW_HU * (shadow - flank) + _STARVED_HU * np.sqrt(path) * noise
         error += ray[number]
     error *= 1 / len(_STREAK_DIRECTIONS)
-    limited: Field = np.clip(error, -700, 700).astype(np.float32)
+    limited: Field = np.clip(error, -600, 600).astype(np.float32)
     return np.repeat(np.repeat(limited, block, axis=0), block, axis=1)[:nx, :ny]
 
 
