@@ -84,16 +84,14 @@ class Back:
     def _quadratus_loft(self, levels: dict[str, float]) -> Loft:
         """From the twelfth rib to the iliac crest; it grows around the tips of the transverse processes."""
         size = self._frame.sizes.paraspinal
+        crest = self._frame.heights["iliac_crest"] - 6
         outlines = {}
         for level, corners in _QUADRATUS.items():
-            if level in levels:
+            if levels.get(level, crest) > crest:
                 points = np.array(corners)
                 hold = points[0] * 0.6 + points.mean(axis=0) * 0.4
                 outlines[levels[level]] = smooth(hold + (points - hold) * size, 32)
-        crest = self._frame.heights["iliac_crest"] - 6
-        bottom = min(outlines)
-        if crest < bottom:
-            outlines[crest] = outlines[bottom] + (3.0, 2.0)
+        outlines[crest] = outlines[min(outlines)] + (3.0, 2.0)
         return Loft(outlines, overrun=10.0)
 
     def paint(self, canvas: Canvas) -> None:
