@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame
 from lib.phantoms.parts.organ_room import CAVITY_FAT, Room
-from lib.phantoms.parts.organ_tubes import NO_GAS, Filling, HollowTube, SmallTubes
+from lib.phantoms.parts.organ_tubes import NO_GAS, Filling, HollowTube, arcs
 from lib.phantoms.shapes import Tube
 
 # u, v, reference height, radius in mm (see Room)
@@ -43,6 +43,7 @@ _ODDS = {
     "empty": ((2, 4, 5, 2, 3), (8, 1, 2, 1, 4), (10, 0, 2, 0, 1), (10, 0, 1, 0, 2)),
 }
 _BUBBLES_PER_STRETCH = 7
+_LOBES = 0.14
 _COLLAPSED = 0.68
 """Radius of an empty stretch as a share of a filled one's."""
 
@@ -67,40 +68,46 @@ class Colon:
         rows[:, 3] *= np.clip(rng.normal(1.0, 0.1, 4), 0.8, 1.25)[part]
         self.course = rows
 
-        tight = frame.sizes.cavity ** (-0.2 if frame.sizes.cavity < 1 else 0.1)
-        radii = rows[:, 3] * np.where(part == 3, 1.0, tight)
+        # in lean people the bowel fills the cavity, in fat people the fat does
+        cavity = frame.sizes.cavity
+        grown = cavity ** np.where(part == 2, -0.6, -0.2) if cavity < 1 else cavity ** np.full(len(part), -0.1)
+        radii = rows[:, 3] * np.where(part == 3, 1.0, grown)
         path = room.path_inside(room.path(rows[:, :3]), radii + 3.0)
         tube = Tube(path, radii, step=4.0)
         along = np.linspace(0, tube.length, len(tube.radii))
         deep = np.interp(np.linspace(0, 1, len(along)), [0, 0.5, 0.7, 0.85, 1], [0.15, 0.15, 0.08, 0.06, 0.0])
         tube.radii *= 1 + deep * np.sin(2 * np.pi * along / _HAUSTRUM_MM + rng.uniform(0, 6))
-        fillings, bubbles = self._contents(rng, tube, np.linspace(0, 3.99, len(tube.radii)))
-        self._tube = HollowTube(tube, _WALL_MM, "bowel_wall", fillings)
-        self._bubbles = SmallTubes(bubbles)
+        fillings = self._contents(rng, tube, np.linspace(0, 3.99, len(tube.radii)))
+        self._tube = HollowTube(tube, _WALL_MM, "bowel_wall", fillings, lobes=_LOBES)
+        count = _BUBBLES_PER_STRETCH * len(fillings)
+        which = rng.integers(len(tube.points), size=count)
+        starts = tube.points[which] + rng.normal(0, 0.42, (count, 3)) * tube.radii[which, None]
+        along = rng.normal(0, 1.3, (count, 3))
+        sizes = rng.uniform(0.8, 2.6, count)
+        self._bubbles = arcs(starts, starts + along, starts + 2 * along, sizes, thinned=0.6, step=1.0)
 
-    def _contents(
-        self, rng: np.random.Generator, tube: Tube, part: npt.NDArray[np.float64]
-    ) -> tuple[list[Filling], list[Tube]]:
-        """What the stretches hold, and the gas bubbles in the stool."""
+    @staticmethod
+    def _contents(rng: np.random.Generator, tube: Tube, part: npt.NDArray[np.float64]) -> list[Filling]:
+        """What the stretches hold; empty ones are made narrower.
+
+        Args:
+            rng: the colon's.
+            tube: its outer surface.
+            part: (n,) for every point of it the row of the odds, 0 to below 4.
+        """
         kind = _ODDS[str(rng.choice(list(_ODDS), p=[0.5, 0.3, 0.2]))]
         count = max(int(tube.length / (1.3 * _HAUSTRUM_MM)), 8)
         bounds = np.arange(count + 1) * len(tube.points) // count
         fillings: list[Filling] = []
-        bubbles: list[Tube] = []
         for first, last in pairwise(bounds):
             odds = np.array(kind[int(part[first])], dtype=np.float64)
             what = int(rng.choice(5, p=odds / odds.sum()))
-            points, radius = tube.points[first:last], float(tube.radii[first:last].mean())
             share = float(rng.uniform(0.15, 0.75)) if _CONTENTS[what] == "stool" else float(rng.uniform(-0.8, 0.1))
-            level = float(points[:, 1].mean()) + radius * share
+            level = float(tube.points[first:last, 1].mean()) + float(tube.radii[first:last].mean()) * share
             if _CONTENTS[what] == "bowel_wall":
                 tube.radii[first:last] *= _COLLAPSED
             fillings.append(Filling(_CONTENTS[what], level if _WITH_GAS[what] else NO_GAS))
-            for _ in range(_BUBBLES_PER_STRETCH):
-                start = points[int(rng.integers(len(points)))] + rng.normal(0, 0.42, 3) * radius
-                end = start + rng.normal(0, 2.5, 3)
-                bubbles.append(Tube(np.stack([start, end]), float(rng.uniform(1.0, 3.0)), step=1.0))
-        return fillings, bubbles
+        return fillings
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of it."""

@@ -48,7 +48,7 @@ class SmallBowel:
         rng = frame.rng("small_bowel")
         full = float(np.clip(rng.normal(1.0, 0.08), 0.85, 1.15))
         cavity = frame.sizes.cavity
-        radius = _RADIUS_MM * full * cavity ** (-0.5 if cavity < 1 else 0.1)
+        radius = _RADIUS_MM * full * cavity ** (-0.6 if cavity < 1 else -0.1)
         gassy = float(rng.beta(1.2, 6.0))
         odds = np.array([0.45, 0.55 - 0.55 * gassy, 0.55 * gassy])
 

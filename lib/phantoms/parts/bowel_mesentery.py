@@ -7,8 +7,7 @@ import numpy as np
 from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame
 from lib.phantoms.parts.organ_room import CAVITY_FAT, Room
-from lib.phantoms.parts.organ_tubes import SmallTubes
-from lib.phantoms.shapes import Tube
+from lib.phantoms.parts.organ_tubes import SmallTubes, arcs
 
 _ROOT = {78: (-12, 34), 45: (0, 36), 10: (12, 38), -25: (30, 36), -55: (48, 34)}
 """Reference height to x from the middle of the column and y from its front: where the vessels set out from."""
@@ -22,29 +21,30 @@ class Mesentery:
 
     def __init__(self, frame: Frame, room: Room) -> None:
         rng = frame.rng("mesentery")
-        tubes = [_branch(rng, room) for _ in range(_BRANCHES)] + [_node(rng, room) for _ in range(_NODES)]
-        self._tubes = SmallTubes(tubes)
+        self._bundles = (_branches(rng, room), _nodes(rng, room))
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them."""
-        self._tubes.paint(canvas, "vessel", CAVITY_FAT)
+        for bundle in self._bundles:
+            bundle.paint(canvas, "vessel", CAVITY_FAT)
 
 
-def _branch(rng: np.random.Generator, room: Room) -> Tube:
-    """A vessel from the root towards the bowel."""
+def _branches(rng: np.random.Generator, room: Room) -> SmallTubes:
+    """Vessels from the root towards the bowel."""
     heights = sorted(_ROOT)
-    z = float(rng.uniform(heights[0], heights[-1]))
-    x, y = (float(np.interp(z, heights, column)) for column in zip(*(_ROOT[height] for height in heights), strict=True))
-    start = room.beside_column([(x, y, z)])
-    angle, reach = float(rng.uniform(-0.35 * np.pi, 1.35 * np.pi)), float(rng.uniform(0.4, 0.8))
-    depth = 0.34 + reach * float(np.sin(angle)) * (0.55 if np.sin(angle) > 0 else 0.3)
-    end = room.path([(reach * float(np.cos(angle)), depth, z + rng.normal(-14, 26))])
-    middle = 0.5 * (start + end) + rng.normal(0, 5, (1, 3))
-    size = float(rng.uniform(1.2, 2.0))
-    return Tube(np.concatenate([start, middle, end]), [size, size * 0.85, size * 0.65], step=1.5)
+    z = rng.uniform(heights[0], heights[-1], _BRANCHES)
+    x, y = (np.interp(z, heights, column) for column in zip(*(_ROOT[height] for height in heights), strict=True))
+    starts = room.beside_column(np.stack([x, y, z], axis=1))
+    angle, reach = rng.uniform(-0.35 * np.pi, 1.35 * np.pi, _BRANCHES), rng.uniform(0.4, 0.8, _BRANCHES)
+    depth = 0.34 + reach * np.sin(angle) * np.where(np.sin(angle) > 0, 0.55, 0.3)
+    ends = room.path(np.stack([reach * np.cos(angle), depth, z + rng.normal(-14, 26, _BRANCHES)], axis=1))
+    middles = 0.5 * (starts + ends) + rng.normal(0, 9, (_BRANCHES, 3))
+    return arcs(starts, middles, ends, rng.uniform(1.2, 2.0, _BRANCHES), thinned=0.65)
 
 
-def _node(rng: np.random.Generator, room: Room) -> Tube:
-    """A lymph node, or a vessel's bend, of some millimetres."""
-    place = room.path([(rng.uniform(-0.55, 0.55), rng.uniform(0.05, 0.7), rng.uniform(-100, 95))])
-    return Tube(np.concatenate([place, place + rng.normal(0, 2.5, 3)]), float(rng.uniform(1.3, 2.4)), step=1.0)
+def _nodes(rng: np.random.Generator, room: Room) -> SmallTubes:
+    """Lymph nodes, and bends of vessels, of some millimetres."""
+    low, high = (-0.55, 0.05, -100), (0.55, 0.7, 95)
+    starts = room.path(rng.uniform(low, high, (_NODES, 3)))
+    along = rng.normal(0, 1.4, (_NODES, 3))
+    return arcs(starts, starts + along, starts + 2 * along, rng.uniform(1.3, 2.4, _NODES), step=1.0)

@@ -39,7 +39,7 @@ class Ascites:
     """
 
     _ANGLES = 2 * np.pi * np.arange(72) / 72
-    _LEAVES = 8
+    _LEAVES = (3, 5, 7)
     _PELVIC_HALF_WIDTH_MM = 52.0
 
     def __init__(self, frame: Frame, room: Room) -> None:
@@ -49,7 +49,7 @@ class Ascites:
         self._half_width = 0.96 - 0.46 * strength
         self._half_height = 0.85 - 0.3 * strength
         self._level = -0.3 + 1.6 * strength
-        self._phase = float(rng.uniform(0, 2 * np.pi))
+        self._phases = rng.uniform(0, 2 * np.pi, len(self._LEAVES))
         self._brim = frame.vertebrae["S1"].z - 5.0
         self._bottom = frame.heights["symphysis_top"] + 4.0
 
@@ -58,23 +58,31 @@ class Ascites:
         z = canvas.z
         if z < self._bottom:
             return
-        side = 1.0 if z > self._brim else self._PELVIC_HALF_WIDTH_MM / self._room.x(z, 1.0)
-        back, front = -1.0 if z > self._brim else 0.1, self._level
-        if front <= back:
-            return
-        corners = [(-side, back), (side, back), (side, front), (-side, front)]
-        drawn = canvas.fill(self._room.at(z, corners), "ascites", over="peritoneal_fat")
+        drawn = canvas.fill(self._reached(z), "ascites", over="peritoneal_fat")
         if drawn.inside.any():
             canvas.fill(self._room.at(z, self._mesentery(z)), "peritoneal_fat", over="ascites")
             if z < self._brim:
                 x, y = self._frame.column(z)
                 canvas.fill(ellipse(x, y + 30.0, 34.0, 30.0), "peritoneal_fat", over="ascites")
 
+    def _reached(self, z: float) -> Points:
+        """Outline, reference mm, of the room that the fluid may fill: up to its level, which falls to the middle."""
+        if z < self._brim:
+            front = self._room.y(z, min(self._level, 0.95))
+            back = self._room.y(z, 0.0)
+            middle, half = 0.5 * (front + back), max(0.5 * (front - back), 1.0)
+            return ellipse(0.0, middle, self._PELVIC_HALF_WIDTH_MM, half, power=2.6)
+        u = np.linspace(1.0, -1.0, 33)
+        falling = 0.55 * (1 - self._strength) * (1 - np.abs(u)) ** 0.5
+        top = np.maximum(self._level - falling + 0.04 * np.sin(7.0 * u + self._phases[0] + 0.05 * z), -1.0)
+        return self._room.at(z, [(-1.0, -1.0), (1.0, -1.0), *zip(u, top, strict=True)])
+
     def _mesentery(self, z: float) -> Points:
         """Outline, (n, 2) u and v, of the fat in the middle: the more fluid, the more it is parted into leaves."""
         below = min(max((self._brim + 25.0 - z) / 60.0, 0.0), 1.0) * self._strength
-        wave = 0.5 + 0.5 * np.cos(self._LEAVES * self._ANGLES + self._phase + 0.04 * z)
-        radius = (1 - below) * (1 - 0.45 * self._strength * wave)
+        leaves = np.cos(np.multiply.outer(self._ANGLES, self._LEAVES) + self._phases + 0.03 * z)
+        wave = 0.5 + 0.5 * leaves.mean(axis=1)
+        radius = (1 - below) * (1 - 0.5 * self._strength * wave)
         outline = ellipse(0.0, 0.0, self._half_width, self._half_height, power=2.5, n=len(self._ANGLES))
         return outline * radius[:, None] + np.array([0.0, 0.45])
 

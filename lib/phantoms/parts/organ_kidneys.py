@@ -14,7 +14,7 @@ _HALF_LENGTH_MM = 55.0
 _MIDDLE_Z = {"right": 60.0, "left": 68.0}
 """The liver pushes the right kidney down."""
 
-_ACROSS_MM, _ALONG_MM = 23.0, 28.0
+_ACROSS_MM, _ALONG_MM = 25.0, 30.0
 """Half-axes of a section: towards the hilum, and across that direction."""
 
 _HILUM_SHARE = 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import floor
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,8 @@ CAVITY_FAT = ("peritoneal_fat", "retroperitoneal_fat")
 
 _S1_Z = -101.0
 _FRONT_OF_SPINE_MM = 17.0
-_STATION_MM = 8.0
+_STEP_MM = 8.0
+"""Distance of the heights at which the cavity is measured."""
 
 
 class Room:
@@ -32,8 +32,8 @@ class Room:
     def __init__(self, frame: Frame, trunk: Trunk | None = None) -> None:
         self._frame = frame
         self._trunk = trunk or Trunk(frame)
-        self._station = lru_cache(maxsize=None)(self._measure)
-        self._limit = lru_cache(maxsize=4)(self._distances)
+        self._measured = lru_cache(maxsize=None)(self._measure)
+        self._limit = lru_cache(maxsize=128)(self._distances)
 
     def level(self, z: float) -> float:
         """The height in this body of a height in the reference body: below L3 everything moves with the pelvis."""
@@ -42,12 +42,12 @@ class Room:
     def x(self, z: float, u: float) -> float:
         """Reference mm of a relative position."""
         right, left, *_ = self._ends(z)
-        return u * (right if u > 0 else left)
+        return float(u * (right if u > 0 else left))
 
     def y(self, z: float, v: float) -> float:
         """Reference mm of a relative position."""
         *_, front, base, back = self._ends(z)
-        return base + v * (front - base if v > 0 else base - back)
+        return float(base + v * (front - base if v > 0 else base - back))
 
     def at(self, z: float, corners: npt.ArrayLike) -> Points:
         """(n, 2) relative positions u, v at a height as reference mm."""
@@ -89,27 +89,26 @@ class Room:
         return centre + away * np.minimum(1.0, allowed / distance)[:, None]
 
     def path_inside(self, path: npt.NDArray[np.float64], gaps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """A path, (n, 3) reference mm, whose points keep distances, (n,) mm, from the wall."""
-        rows = [
-            (*self.kept_inside(row[None, :2], float(row[2]), float(gap))[0], row[2])
-            for row, gap in zip(path, gaps, strict=True)
-        ]
-        return np.array(rows)
+        """A path, (n, 3) reference mm, whose points keep about distances, (n,) mm, from the wall."""
+        kept = path.copy()
+        for row, gap in zip(kept, gaps, strict=True):
+            nearest = _STEP_MM * round(float(row[2]) / _STEP_MM)
+            row[:2] = self.kept_inside(row[None, :2], nearest, float(gap))[0]
+        return kept
 
-    def _ends(self, z: float) -> tuple[float, ...]:
-        """Right, left, front, base and back at a height, between those at stations: paths ask for many heights."""
-        below = floor(z / _STATION_MM)
-        share = z / _STATION_MM - below
-        low, high = self._station(below * _STATION_MM), self._station((below + 1) * _STATION_MM)
-        return tuple(a + (b - a) * share for a, b in zip(low, high, strict=True))
+    def _ends(self, z: float) -> npt.NDArray[np.float64]:
+        """Right, left, front, front of the column and back, reference mm, between heights that were measured."""
+        below = _STEP_MM * float(np.floor(z / _STEP_MM))
+        share = (z - below) / _STEP_MM
+        return (1 - share) * self._measured(below) + share * self._measured(below + _STEP_MM)
 
-    def _measure(self, z: float) -> tuple[float, ...]:
+    def _measure(self, z: float) -> npt.NDArray[np.float64]:
         inner = self._trunk.inner(z)
         _, column_y = self._frame.column(z)
         front = float(inner[N // 4, 1])
         base = min(column_y + _FRONT_OF_SPINE_MM, front - 12.0)
         back = min(float(inner[:, 1].min()), base - 12.0)
-        return float(inner[:, 0].max()), -float(inner[:, 0].min()), front, base, back
+        return np.array([inner[:, 0].max(), -inner[:, 0].min(), front, base, back])
 
     def _distances(self, z: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """The middle of the cavity and the distance of its wall from there in the directions ANGLES."""

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from lib.phantoms.canvas import Canvas, Mask, Points
 from lib.phantoms.shapes import Tube
 
+_DISCS_AT_ONCE = 6
+
 NO_GAS = 1e6
 """A fluid level above everything: nothing but fluid or stool."""
 
@@ -37,12 +39,20 @@ class HollowTube:
         wall_tissue: its tissue.
         fillings: what its stretches hold, from the first point to the last, each as long as the next.
         stretch: how much wider than deep its sections are.
+        lobes: how far three bands pull the sections in, as a share of the radius: the taeniae of a colon.
     """
 
     def __init__(
-        self, tube: Tube, wall: float, wall_tissue: str, fillings: list[Filling], *, stretch: float = 1.0
+        self,
+        tube: Tube,
+        wall: float,
+        wall_tissue: str,
+        fillings: list[Filling],
+        *,
+        stretch: float = 1.0,
+        lobes: float = 0.0,
     ) -> None:
-        self._points, self._radii, self._stretch = tube.points, tube.radii, stretch
+        self._points, self._radii, self._stretch, self._lobes = tube.points, tube.radii, stretch, lobes
         self._wall, self._wall_tissue, self._fillings = wall, wall_tissue, fillings
         reach = self._radii.max()
         self.low, self.high = float(self._points[:, 2].min() - reach), float(self._points[:, 2].max() + reach)
@@ -80,17 +90,37 @@ class HollowTube:
         box = canvas.box(low[0], high[0], low[1], high[1])
         if not box.inside.size:
             return
-        x, y = canvas.positions(box)
-        away_x = ((x[None] - points[:, 0, None, None]) / self._stretch) ** 2
-        away = away_x + (y[None] - points[:, 1, None, None]) ** 2
-        box.inside[...] = (away <= outer[:, None, None]).any(axis=0)
+        lumen = np.zeros_like(box.inside)
+        # long sections a few discs at a time, each within its own window
+        for first in range(0, len(points), _DISCS_AT_ONCE):
+            part = slice(first, first + _DISCS_AT_ONCE)
+            low_part, high_part = (points[part] - reach[part]).min(axis=0), (points[part] + reach[part]).max(axis=0)
+            window = canvas.box(low_part[0], high_part[0], low_part[1], high_part[1])
+            away = self._away(canvas, window, points[part])
+            i, j = window.i0 - box.i0, window.j0 - box.j0
+            within = slice(i, i + window.inside.shape[0]), slice(j, j + window.inside.shape[1])
+            box.inside[within] |= (away <= outer[part, None, None]).any(axis=0)
+            lumen[within] |= (away <= inner[part, None, None]).any(axis=0)
         drawn = canvas.fill(box, self._wall_tissue, over=over)
         if filling.tissue == self._wall_tissue:
             return
-        lumen = drawn.where((away <= inner[:, None, None]).any(axis=0))
-        canvas.fill(lumen, filling.tissue)
+        content = drawn.where(lumen)
+        canvas.fill(content, filling.tissue)
         if filling.level < high[1]:
-            canvas.fill(lumen.where(np.broadcast_to(y > filling.level, lumen.inside.shape)), "bowel_gas")
+            _, y = canvas.positions(box)
+            canvas.fill(content.where(np.broadcast_to(y > filling.level, lumen.shape)), "bowel_gas")
+
+    def _away(self, canvas: Canvas, window: Mask, points: Points) -> npt.NDArray[np.float64]:
+        """Squared distances, (n, w, h), of a window's voxels from n centres, measured in the section's own form."""
+        x, y = canvas.positions(window)
+        above = y[None] - points[:, 1, None, None]
+        beside = (x[None] - points[:, 0, None, None]) / self._stretch
+        away: npt.NDArray[np.float64] = np.square(beside) + np.square(above)
+        if self._lobes:
+            # cos(3 a) = 4 cos(a)^3 - 3 cos(a), with the cosine of the direction from the centre
+            cosine = above / np.sqrt(np.maximum(away, 1e-6))
+            away = away * (1 + self._lobes * (1 - cosine * (4 * cosine * cosine - 3)))
+        return away
 
 
 def solid(path: npt.ArrayLike, radius: npt.ArrayLike, tissue: str, *, step: float, stretch: float = 1.0) -> HollowTube:
@@ -102,15 +132,14 @@ class SmallTubes:
     """A bundle of thin tubes, all of one tissue, drawn together: vessels of the mesentery, gas bubbles in stool.
 
     Args:
-        tubes: radius at most some 4 mm.
+        points: (n, 3) samples of all tubes, reference mm.
+        radii: (n,) at most some 4 mm.
     """
 
-    def __init__(self, tubes: list[Tube]) -> None:
-        self._points = np.concatenate([tube.points for tube in tubes])
-        self._radii = np.concatenate([tube.radii for tube in tubes])
-        order = np.argsort(self._points[:, 2], kind="stable")
-        self._points, self._radii = self._points[order], self._radii[order]
-        self._reach = float(self._radii.max())
+    def __init__(self, points: npt.NDArray[np.float64], radii: npt.NDArray[np.float64]) -> None:
+        order = np.argsort(points[:, 2], kind="stable")
+        self._points, self._radii = points[order], radii[order]
+        self._reach = float(radii.max())
 
     def paint(self, canvas: Canvas, tissue: str, over: tuple[str, ...]) -> None:
         """Draw their cuts through the slice."""
@@ -120,6 +149,33 @@ class SmallTubes:
         kept = squared > 0
         if kept.any():
             canvas.fill(stamped(canvas, points[kept, :2], squared[kept]), tissue, over=over)
+
+
+def bundle(tubes: list[Tube]) -> SmallTubes:
+    """Thin tubes drawn together."""
+    return SmallTubes(np.concatenate([tube.points for tube in tubes]), np.concatenate([tube.radii for tube in tubes]))
+
+
+def arcs(
+    starts: npt.NDArray[np.float64], middles: npt.NDArray[np.float64], ends: npt.NDArray[np.float64],
+    radii: npt.NDArray[np.float64], *, thinned: float = 1.0, step: float = 1.5,
+) -> SmallTubes:  # fmt: skip
+    """Many thin tubes, each a parabola.
+
+    Args:
+        starts: (n, 3) reference mm.
+        middles: (n, 3) towards which the tubes bend.
+        ends: (n, 3).
+        radii: (n,) at the start, mm.
+        thinned: share of the radius that is left at the end.
+        step: largest distance of samples, mm.
+    """
+    longest = float(np.sqrt(((middles - starts) ** 2).sum(axis=1)).max())
+    longest += float(np.sqrt(((ends - middles) ** 2).sum(axis=1)).max())
+    share = np.linspace(0, 1, max(int(np.ceil(longest / step)), 1) + 1)[:, None, None]
+    points = (1 - share) ** 2 * starts + 2 * share * (1 - share) * middles + share**2 * ends
+    sizes = (1 - (1 - thinned) * share[:, :, 0]) * radii
+    return SmallTubes(points.reshape(-1, 3), sizes.ravel())
 
 
 def stamped(canvas: Canvas, points: Points, squared: npt.NDArray[np.float64]) -> Mask:

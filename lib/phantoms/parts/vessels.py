@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lib.phantoms.canvas import Canvas
 from lib.phantoms.frame import Frame
 from lib.phantoms.parts.organ_room import CAVITY_FAT, Room
-from lib.phantoms.parts.organ_tubes import HollowTube, SmallTubes, solid
+from lib.phantoms.parts.organ_tubes import HollowTube, SmallTubes, bundle, solid
 from lib.phantoms.shapes import Tube
 
 _TOP_Z = 330.0
@@ -90,9 +90,9 @@ class Vessels:
             self._branches.append(self._along_spine(np.multiply(_INTERNAL_ILIAC, mirror), "vessel"))
         self._branches += [self._along_spine(np.array(rows), "vessel") for rows in _VISCERAL]
         self._branches += self._renal(rng)
-        self._liver = SmallTubes([
-            Tube(self._room.path(np.array(rows)[:, :3]), np.array(rows)[:, 3], step=2.0) for rows in _LIVER_BRANCHES
-        ])  # fmt: skip
+        self._liver = bundle(
+            [Tube(self._room.path(np.array(rows)[:, :3]), np.array(rows)[:, 3], step=2.0) for rows in _LIVER_BRANCHES]
+        )
         self._plaques = self._calcifications(rng, aorta, wide)
 
     def _along_spine(
@@ -133,7 +133,7 @@ class Vessels:
                 [x + (radius - size) * np.cos(turned), y + (radius - size) * np.sin(turned), np.full(4, z)], axis=1
             )
             tubes.append(Tube(arc, size, step=1.0))
-        return SmallTubes(tubes)
+        return bundle(tubes)
 
     def paint(self, canvas: Canvas) -> None:
         """Draw what the slice shows of them: large ones first, so that small ones end at their wall."""
