@@ -124,12 +124,13 @@ class Appearance:
         """
         here = np.bincount(tissue.ravel(), minlength=256) > 0
         hu, part = _take(self._mean, tissue), np.empty(tissue.shape, np.float32)
-        for noise, spread in ((self._fine, self._fine_sd), (self._broad, self._broad_sd)):
-            hu += np.multiply(noise.at(grid, z), _take(spread, tissue, part), out=part)
+        broad = self._broad.at(grid, z)
+        for pattern, spread in ((self._fine.at(grid, z), self._fine_sd), (broad, self._broad_sd)):
+            hu += np.multiply(pattern, _take(spread, tissue, part), out=part)
         if here[self._is["muscle"]].any():
             self._add_streaks(hu, tissue, grid, z)
         if here[self._is["fat"]].any() or here[TISSUES["lung"].id]:
-            self._add_strands(hu, tissue, grid, z)
+            self._add_strands(hu, tissue, grid, z, broad)
         if here[TISSUES["stool"].id]:
             gas = ramp(self._bubbles.at(grid, z), self._bubble_from - 0.25, 2.0)
             gas[tissue != TISSUES["stool"].id] = 0
@@ -158,17 +159,17 @@ class Appearance:
         fat *= np.float32(self._streak_hu) - hu
         hu += fat
 
-    def _add_strands(self, hu: Field, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> None:
+    def _add_strands(self, hu: Field, tissue: npt.NDArray[np.uint8], grid: Grid, z: float, broad: Field) -> None:
         net = self._net.at(grid, z)
         spots = self._spots.at(grid, z)
-        spots += np.float32(0.45) * self._broad.at(grid, z)
+        spots += np.float32(0.45) * broad
         if self._oedema > 0:
             # fluid sinks to the back and the flanks
             deep = np.clip(0.62 - _heights_of(grid) / 150.0, 0.25, 1.0).astype(np.float32)
             soaked = ridge(self._net.at(grid, z + 250.0), 0.55)
             soaked = np.maximum(soaked, ridge(net.copy(), 0.45), out=soaked)
             soaked *= np.float32(_STRANDS)
-            soaked += np.float32(_SOAKED) + np.float32(9.0) * self._broad.at(grid, z + 250.0)
+            soaked += np.float32(_SOAKED) + np.float32(9.0) * broad
             soaked *= deep
             soaked *= _take(self._soaks, tissue)
             hu += soaked

@@ -38,9 +38,11 @@ class FieldOfView:
 
 def skin_points(frame: Frame, bottom: float, top: float) -> Points:
     """Points (n, 2) of all skin outlines between two heights, reference mm."""
-    surfaces: list[Surface] = [Trunk(frame), HeadSurface(frame), *(Leg(frame, side) for side in ("left", "right"))]
-    if frame.arms_beside:
-        surfaces += [ArmSurface(frame, side) for side in ("left", "right")]
+    surfaces: list[Surface] = [
+        Trunk(frame),
+        HeadSurface(frame),
+        *(limb(frame, side) for limb in (Leg, ArmSurface) for side in ("left", "right")),
+    ]
     heights = np.linspace(bottom, top, max(int((top - bottom) / _STATION_MM), 1) + 1)
     return np.concatenate([
         surface.skin(float(z)) for surface in surfaces for z in heights if surface.low <= z <= surface.high

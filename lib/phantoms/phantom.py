@@ -34,7 +34,7 @@ class Region:
     tasks: tuple[str, ...]
 
 
-_THICK_MM = 2.5
+_THICK_MM = 4.0
 """Slices thicker than this show partial volume."""
 _LUMBAR_TASKS = ("l3_slice", "l3_muscle", "l3_tissue", "body_composition")
 REGIONS: dict[str, Region] = {
