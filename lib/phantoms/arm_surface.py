@@ -15,9 +15,9 @@ _BESIDE = {
     -341: (214, -14, 2, 4, 0.5), -336: (214, -15, 6, 12, 1), -310: (214, -16, 8, 26, 1), -280: (215, -18, 10, 34, 1.5),
     -245: (216, -20, 14, 37, 2), -222: (216, -24, 17, 29, 2), -205: (216, -27, 19, 27, 2.5),
     -180: (216, -30, 21, 29, 3), -100: (214, -38, 29, 36, 4), -30: (210, -44, 37, 42, 5),
-    20: (208, -46, 39, 42, 5), 50: (206, -46, 38, 38, 5), 90: (205, -46, 35, 38, 6),
-    180: (204, -46, 38, 44, 8), 250: (202, -45, 37, 47, 8), 300: (198, -43, 40, 50, 8), 330: (191, -41, 43, 49, 7),
-    352: (183, -38, 41, 45, 6), 370: (176, -37, 34, 37, 5), 382: (170, -36, 21, 24, 4), 388: (167, -36, 8, 9, 3),
+    20: (208, -46, 39, 42, 5), 50: (206, -46, 38, 38, 5), 90: (206, -46, 35, 38, 6),
+    180: (207, -46, 37, 44, 7), 250: (208, -45, 36, 47, 7), 300: (206, -43, 37, 50, 7), 330: (198, -41, 41, 49, 7),
+    352: (187, -38, 40, 45, 6), 370: (178, -37, 34, 37, 5), 382: (170, -36, 21, 24, 4), 388: (167, -36, 8, 9, 3),
 }  # fmt: skip
 _RAISED = {
     322: (126, -30, 12, 14, 2), 336: (134, -30, 32, 36, 4), 360: (146, -28, 42, 46, 6), 395: (158, -26, 45, 49, 7),
@@ -29,7 +29,7 @@ _ARMPIT = 290.0
 """Above it, the arm grows out of the trunk; below it hangs free, reference mm."""
 _SHOULDER, _SHOULDER_WIDTH = 352.0, 155.0
 """Height of the joint, and the half-width of the trunk's muscles there that the tables suit."""
-_GAP_MM = 5.0
+_GAP_MM = 3.0
 _INWARDS = {290: 1.0, 318: 1.45, 345: 2.0, 375: 2.3, 390: 2.6}
 """z: how far the shoulder reaches inwards, to melt into the trunk, in half-widths of the arm."""
 _RAISED_INWARDS = {325: 1.0, 350: 1.8, 385: 1.9, 420: 1.0}
@@ -85,6 +85,10 @@ class ArmSurface:
         """An ellipse that is drawn out towards the trunk at the shoulder."""
         (x, y), (a, b) = self.axis(z), self.size(z)
         outline = ellipse(x, y, a + cover, b + cover, n=48)
-        inwards = (outline[:, 0] - x) * self.sign < 0
-        outline[inwards, 0] = x + (outline[inwards, 0] - x) * float(self._inwards(z))
+        drawn_out = float(self._inwards(z))
+        if drawn_out > 1:
+            inwards = (outline[:, 0] - x) * self.sign < 0
+            # blunt, so that no deep groove is left between shoulder and trunk
+            blunt = ellipse(x, y, (a + cover) * drawn_out, b + cover, power=min(2 * drawn_out, 3.2), n=48)
+            outline[inwards] = blunt[inwards]
         return outline

@@ -37,10 +37,10 @@ _BLADE_HALF_MM = ((0.0, 1.8), (0.12, 1.2), (0.6, 1.2), (0.82, 2.6), (0.93, 5.0),
 _T: Floats = np.linspace(0, 1, 25)
 
 # Offsets from the centre of the humeral head: outwards, to the front, upwards; and radius, mm
-_ACROMION = ((-74, -42, -8, 3.5), (-48, -40, 6, 4), (-22, -34, 18, 4.5), (2, -22, 26, 6.5), (8, -6, 28, 6.5))
+_ACROMION = ((-74, -42, -8, 3.5), (-48, -38, 6, 4), (-22, -32, 18, 4.5), (2, -22, 26, 6.5), (8, -6, 28, 6.5))
 _CORACOID = ((-28, 0, 8, 6), (-30, 14, 12, 5), (-24, 26, 8, 5), (-18, 28, 4, 4.5))
 _SUPRASPINATUS = ((-96, -40, 8, 5), (-78, -40, 14, 10), (-54, -32, 16, 11), (-32, -20, 20, 8), (-12, -8, 22, 5))
-_COLLAR = ((-54, 40, 20, 5.5), (-26, 20, 26, 5.5), (-4, 6, 28, 6))
+_COLLAR = ((-54, 34, 20, 5.5), (-26, 16, 26, 5.5), (-4, 6, 28, 6))
 """Lateral half of the clavicle."""
 
 # The humerus, the radius and the ulna: height, offset outwards and to the front from the arm's axis, radius
