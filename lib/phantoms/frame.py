@@ -261,4 +261,5 @@ def _scoliosis(z: float, strength: float, *, rng_side: int, sacrum: float) -> tu
         return 18.0 * strength * side * window * wave * rising**2 * (3 - 2 * rising)
 
     x = shift(z)
-    return float(np.arctan(shift(z + 0.5) - shift(z - 0.5))), x, 0.012 * x
+    # bodies turn their front to the convex side
+    return float(np.arctan(shift(z + 0.5) - shift(z - 0.5))), x, -0.012 * x

@@ -50,6 +50,8 @@ _FIRST_CARTILAGE: Sections = {0: (5.5, 4.0), 1: (5.5, 4.5)}
 
 _DEPTH_MM = 4.75
 """Distance of the middle of a rib from the inner surface of the wall."""
+_ROOM_MM = 4.6
+"""Least distance of the middle of a rib from the fascia."""
 _CORTEX_MM = 1.1
 _LOW_Z, _HIGH_Z, _LAYER_MM = 16.0, 400.0, 16.0
 _PLACES = np.linspace(0, 2.05, 56)
@@ -149,12 +151,13 @@ class Ribs:
         heights = tubercle[2] - 2 + (z - tubercle[2] + 2) * _FALL(way)
         wall = self._cage.at(places, heights, sign, widest=_WIDEST.get(number))
         # the first point of the wall may lie beside the tubercle or even nearer to the midline
-        wall = wall[np.abs(wall[:, 0]) > abs(tubercle[0]) + 10]
+        there = np.abs(wall[:, 0]) > abs(tubercle[0]) + 10
+        lean = np.concatenate([np.zeros((3, 2)), self._cage.lean(places, heights, sign)[there]])
         length = None
         if number == 12:
             normal = self._frame.person.variant.rib_12 == "normal"
             length = _between(_TWELFTH_MM if normal else _HYPOPLASTIC_MM, share)
-        return Band(np.concatenate([[head, neck, tubercle], wall]), sections, length=length)
+        return Band(np.concatenate([[head, neck, tubercle], wall[there]]), sections, length=length, lean=lean)
 
     def _behind(self, number: int, sign: float) -> tuple[npt.NDArray[np.float64], ...]:
         """Head at the edge of the body, middle of the neck, and tubercle in front of the transverse process."""
@@ -177,15 +180,17 @@ class Ribs:
 
     def _cartilage(self, number: int, sign: float, shift: float, rib: Band) -> Band:
         """From the end of a rib to the sternum, or to the cartilage above it."""
-        path = [rib.points[-4], rib.points[-1]]
-        for at, z in _CARTILAGES.get(number, ()):
-            path.append(self._cage.at(np.array([at]), np.array([z + shift]), sign)[0])
+        places, heights = np.array(_CARTILAGES.get(number, ())).reshape(-1, 2).T
+        path = [*rib.points[[-4, -1]], *self._cage.at(places, heights + shift, sign)]
+        at, z = _ENDS[number]
+        places, heights = np.concatenate([[at, at], places]), np.concatenate([[z, z], heights]) + shift
+        lean = [*self._cage.lean(places, heights, sign)]
         if number in _AT_STERNUM:
-            # an eighth of a turn of the wall's way, then the edge of the sternum
             z = _AT_STERNUM[number]
             a, _ = self._sternum(z)
-            path.append(np.array([sign * (a + 1.0), self._cage.front(z) + _STERNUM_MM - 1.0, z]))
-        return Band(np.array(path), _FIRST_CARTILAGE if number == 1 else _CARTILAGE)
+            path.append(np.array([sign * (a - 3.0), self._cage.front(z) + _STERNUM_MM - 1.0, z]))
+            lean.append(np.zeros(2))
+        return Band(np.array(path), _FIRST_CARTILAGE if number == 1 else _CARTILAGE, lean=np.array(lean))
 
     def _sternum(self, z: float) -> tuple[float, float]:
         share = (self._notch - z) / (self._notch - self._xiphoid)
@@ -218,8 +223,9 @@ class _Cage:
 
     def __init__(self, trunk: Trunk) -> None:
         self._z = np.arange(_LOW_Z, _HIGH_Z + 1, _LAYER_MM)
-        self._tables = {sign: np.stack([_layer(trunk, float(z), sign) for z in self._z]) for sign in (1.0, -1.0)}
-        self._front = Curve({z: float(trunk.across(float(z), 1.0, np.zeros(1))[0][0, 1]) for z in self._z})
+        layers = [[_layer(trunk, float(z), sign) for sign in (1.0, -1.0)] for z in self._z]
+        self._tables = {sign: np.stack([layer[i][0] for layer in layers]) for i, sign in enumerate((1.0, -1.0))}
+        self._front = Curve({float(z): layer[0][1] for z, layer in zip(self._z, layers, strict=True)})
 
     def front(self, z: float) -> float:
         """The y of the inner surface of the wall in the midline in front."""
@@ -240,10 +246,16 @@ class _Cage:
             xy[:, 0] *= min(1.0, widest / float(np.abs(xy[:, 0]).max()))
         return np.concatenate([xy, z[:, None]], axis=1)
 
+    def lean(self, places: npt.NDArray[np.float64], z: npt.NDArray[np.float64], sign: float) -> npt.NDArray[np.float64]:
+        """How the surface leans at places and heights: (n, 2) mm along x and y per mm of height."""
+        above, below = (self.at(places, z + step, sign)[:, :2] for step in (6.0, -6.0))
+        return (above - below) / 12.0  # type: ignore[no-any-return]
 
-def _layer(trunk: Trunk, z: float, sign: float) -> Points:
-    """(n, 2) points of the ribs' surface at one height, one per place."""
+
+def _layer(trunk: Trunk, z: float, sign: float) -> tuple[Points, float]:
+    """(n, 2) points of the ribs' surface at one height, one per place, and the y of the wall's inside in front."""
     inner, outer = trunk.across(z, sign, _PLACES)
     thickness = np.sqrt(((outer - inner) ** 2).sum(axis=1))
-    share = np.minimum(_DEPTH_MM / thickness, 0.5)[:, None]
-    return inner * (1 - share) + outer * share  # type: ignore[no-any-return]
+    # where the wall is thin a rib bulges into the chest rather than through the fascia
+    share = (np.minimum(_DEPTH_MM, thickness - _ROOM_MM) / thickness)[:, None]
+    return inner * (1 - share) + outer * share, float(inner[0, 1])

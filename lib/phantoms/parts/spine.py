@@ -136,8 +136,8 @@ class Spine:
         u = cut.along(np.array([1.0, 0.0, 0.0]), place, part)
         below = v / b
         p = u / (a * (1.0 + _NARROW * np.minimum(np.maximum(below, -1.0), 1.0)))
-        k = np.sqrt(p * p + below * below) + 1e-6
-        return part, (1.0 - 1.0 / k) * np.sqrt(u * u + v * v)
+        k = np.sqrt(p * p + below * below + 1e-6)
+        return part, (1.0 - 1.0 / k) * np.sqrt(u * u + v * v + 1e-6 * b * b)
 
 
 _NARROW = 0.2

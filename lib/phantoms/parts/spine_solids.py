@@ -15,7 +15,7 @@ Field = npt.NDArray[np.float64]
 """About the distance, mm, of every voxel of a window from a surface: negative inside."""
 
 _SPAN_MM = 25.0
-_TINY = 1e-9
+_TINY, _NEAR = 1e-9, 1e-6
 
 
 class Cut:
@@ -200,8 +200,9 @@ class Block:
         y = v / (self.b * size)
         x = u / (self.a * size * (1.0 - self.front * y))
         xx, yy = x * x, y * y
-        k = np.sqrt(np.sqrt(xx * xx + yy * yy + 1.4 * xx * yy) + _TINY)
-        side = (1.0 - 1.0 / k) * np.sqrt(u * u + v * v)
+        # the small numbers keep the axis itself, where both factors have no value, well inside
+        k = np.sqrt(np.sqrt(xx * xx + yy * yy + 1.4 * xx * yy) + _NEAR)
+        side = (1.0 - 1.0 / k) * np.sqrt(u * u + v * v + _NEAR * self.b**2)
         plate = np.abs(w) - (self.half + self.rim * np.minimum(k, 1.0) * np.minimum(k, 1.0))
         return side, plate
 
