@@ -20,6 +20,9 @@ Kernel = Literal["soft", "standard", "sharp"]
 MIN_HU, MAX_HU = -1024, 3071
 
 
+_MOST_OBLIQUE_DEG = 40.0  # beyond 45 the axes change their names
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scanner:
     """How a CT was acquired and reconstructed.
@@ -47,6 +50,21 @@ class Scanner:
     circle: bool = False
     orientation: str = "LPS"
     oblique_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        axes = [
+            next((n for n, pair in enumerate(("LR", "PA", "IS")) if code in pair), None) for code in self.orientation
+        ]
+        if sorted(axes, key=str) != [0, 1, 2]:
+            raise ValueError(f"An orientation names each axis once, such as LPS, got {self.orientation!r}.")
+        if any(abs(angle) > _MOST_OBLIQUE_DEG for angle in self.oblique_deg):
+            raise ValueError(f"An oblique pose turns by {_MOST_OBLIQUE_DEG:g} degrees at most, got {self.oblique_deg}.")
+        if not 16 <= self.matrix <= 2048:
+            raise ValueError(f"A matrix is 16 to 2048, got {self.matrix}.")
+        if not 0.3 <= self.slice_mm <= 20:
+            raise ValueError(f"Slices are 0.3 to 20 mm apart, got {self.slice_mm:g}.")
+        if self.field_mm is not None and not 50 <= self.field_mm <= 1000:
+            raise ValueError(f"A field of view is 50 to 1000 mm, got {self.field_mm:g}.")
 
 
 def draw_scanner(rng: np.random.Generator) -> Scanner:
