@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from lib.anatomy.schemas import LabelSchema
@@ -37,7 +37,8 @@ REAL_SOURCE = "The real CT is a test file of TotalSegmentator (Apache-2.0), voxe
 FOOTER = "Digital phantoms: nobody was scanned."
 _SCANNER = Scanner(matrix=384, slice_mm=4.0, noise_hu=11.0)
 _SEED = 8
-_WIDEST = 1500  # pixels of a picture
+_WIDEST = 1400  # pixels of a picture
+_AIR = -500
 _PAIRS: dict[str, tuple[str, str]] = {
     "fluid": ("ascites", "oedema"),
     "enhancement": ("contrast", "kidney_on_psoas"),
@@ -80,8 +81,8 @@ def main(arguments: Sequence[str]) -> int:
         panels = [*(real if name in BESIDE_REAL else ()), *sheet()]
         footer = f"{FOOTER} {REAL_SOURCE}" if name in BESIDE_REAL and real else FOOTER
         path = PICTURES / f"{name}.png"
-        write_sheet(path, panels, columns=columns if len(panels) > columns else len(panels), footer=footer)
-        _shrink(path)
+        write_sheet(path, [_cropped(panel) for panel in panels], columns=min(columns, len(panels)))
+        _finish(path, footer=footer)
     (DOCS / "phantoms.md").write_text(page(), encoding="utf-8")
     return 0
 
@@ -192,7 +193,7 @@ CAPTIONS: dict[str, str] = {
         f"and {second.replace('_', ' ')} ({CONDITIONS[second]})."
         for name, (first, second) in _PAIRS.items()
     },
-    "variants": "The levels from the front, all ribs and vertebrae seen through each other.",
+    "variants": "From the front, ribs and vertebrae seen through each other; the levels from L1 to S1 are coloured.",
     "thigh": "Thighs from below the hip to above the knee, and their muscles.",
     "torso": "A torso from the front and the side, and its levels from the head down.",
     "whole_body": "A whole body with its seven tissues.",
@@ -334,13 +335,12 @@ def _variant_sheet() -> list[Panel]:
     panels = []
     for title, variant in _VARIANTS.items():
         phantom = _phantom(variant=variant)
-        image, label = phantom.image.canonical(), _label(phantom, "l3_slice")
+        image, label, schema = phantom.image.canonical(), _label(phantom, "l3_slice"), _schema("l3_slice")
+        label[label < schema["vertebra_L1"].id] = 0
         x, _, z = image.spacing
         # bones alone, seen through the body: the window ends at 250 HU
         through = np.clip((image.hu.max(axis=1).astype(np.int32) - 150) // 2, -150, 250)
-        panels.append(
-            Panel(hu=through, spacing=(x, z), title=title, label=label.max(axis=1), schema=_schema("l3_slice"))
-        )
+        panels.append(Panel(hu=through, spacing=(x, z), title=title, label=label.max(axis=1), schema=schema))
     return panels
 
 
@@ -405,13 +405,37 @@ def _sagittal(image: CTImage, index: int, *, title: str, line: float | None = No
     return Panel(hu=image.hu[index], spacing=(y, z), title=title, line=line)
 
 
-def _shrink(path: Path) -> None:
-    """Make a picture small enough for a repository: fewer pixels and colours."""
+def _cropped(panel: Panel, margin_mm: float = 12.0) -> Panel:
+    """A panel without most of the air around the body."""
+    inside = panel.hu > _AIR
+    ends = []
+    for axis, spacing in enumerate(panel.spacing):
+        there = np.flatnonzero(inside.any(axis=1 - axis))
+        margin = round(margin_mm / spacing)
+        ends.append((max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1))
+    cut = tuple(slice(*end) for end in ends)
+    return replace(
+        panel,
+        hu=panel.hu[cut],
+        label=None if panel.label is None else panel.label[cut],
+        line=None if panel.line is None else panel.line - ends[1][0],
+    )
+
+
+def _finish(path: Path, *, footer: str) -> None:
+    """Write a line below a picture, and make it small enough for a repository."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     if picture.width > _WIDEST:
         picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)), Image.Resampling.LANCZOS)
-    picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    page = Image.new("RGB", (picture.width, picture.height + 26), "white")
+    page.paste(picture)
+    middle = (page.width / 2, picture.height + 10)
+    ImageDraw.Draw(page).text(middle, footer, fill="black", font=ImageFont.load_default(size=14), anchor="mm")
+    red, green, blue = (np.asarray(band) for band in page.split())
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        page = page.convert("L")
+    page.save(path, optimize=True)
 
 
 if __name__ == "__main__":
