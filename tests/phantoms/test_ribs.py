@@ -61,7 +61,7 @@ def test_as_many_ribs_as_the_variant_says(variant: Variant, numbers: range) -> N
 
 
 def test_last_ribs_are_as_long_as_their_kind() -> None:
-    for seed in range(12):
+    for seed in range(2):
         for side in SIDES:
             normal = Ribs(frame_of(seed)).lengths
             short = Ribs(frame_of(seed, Variant(rib_12="hypoplastic", rib_l1=True))).lengths
