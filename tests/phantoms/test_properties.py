@@ -70,16 +70,18 @@ class TestLabelsAgree:
             if muscle.size:
                 assert visceral.max(initial=0) < muscle.max()
 
-    def test_nothing_is_outside_the_skin(self, seed):
-        """Flood the air from the corners: what it touches is skin, or the cut at the edge of the image."""
+    def test_nothing_but_skin_and_the_fat_below_it_touches_the_air(self, seed):
+        """Voxels of 4 mm are larger than the skin is thick, so the fat below it may be next to the air."""
         body = abdomen(seed).label("body_composition")
         air = abdomen(seed).structure("air")
         touched = np.zeros_like(air)
         for axis in (0, 1):
             for shift in (1, -1):
                 touched |= np.roll(air, shift, axis=axis)
-        touched &= ~air
-        assert np.mean(body[touched] == BODY_COMPOSITION["skin"].id) > 0.98
+        deep = ("bone", "muscle", "abdominal_visceral_fat", "internal_organs_and_vessels", "central_nervous_system")
+        found = np.isin(body[touched & ~air], [BODY_COMPOSITION[name].id for name in deep])
+        assert found.size
+        assert found.mean() < 0.01
 
 
 @pytest.mark.parametrize("seed", SEEDS)
