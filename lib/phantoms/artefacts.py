@@ -130,20 +130,27 @@ def _ray_numbers(cells: tuple[int, int], direction: tuple[int, int]) -> npt.NDAr
 
 _METAL_FROM = 3200
 _METAL_CELL_MM = 1.5
-_STREAKS_REACH = 7
-_STREAK_DIRECTIONS = tuple(
-    (a, b)
-    for a in range(-_STREAKS_REACH, _STREAKS_REACH + 1)
-    for b in range(_STREAKS_REACH + 1)
-    if gcd(a, b) == 1 and (b > 0 or a > 0) and a * a + b * b <= _STREAKS_REACH**2
+_REACH = 8
+_FAN = sorted(
+    (
+        (a, b)
+        for a in range(-_REACH, _REACH + 1)
+        for b in range(_REACH + 1)
+        if gcd(a, b) == 1 and (b > 0 or a > 0) and a * a + b * b <= _REACH**2
+    ),
+    key=lambda direction: float(np.arctan2(direction[1], direction[0])),
 )
-_OPAQUE = 12.0  # path, mm of metal of 1000 HU, beyond which more metal hardly weakens a ray further
-_FLANK_CELLS = 31  # a shadow is paid back on both sides, so that the slice keeps its mean
-_SHADOW_HU, _STARVED_HU = 20.0, 75.0
+_FAN_SMOOTHING = 120  # times that a ray is averaged with its neighbours, for the whole half circle
+_RAMP_REACH = 31  # values on either side that the ramp filter sees
+_OPAQUE, _DARKEST = 300.0, 12000.0  # from where more metal on a ray no longer adds as much error
+_SHADOW_HU, _STARVED_HU = 7.0, 85.0
 
 
 def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Generator) -> Field | None:
-    """HU that metal adds elsewhere: dark bands between and beside its pieces and bright and dark streaks.
+    """HU that metal adds elsewhere: dark bands between its pieces and bright and dark streaks around them.
+
+    The error of the rays through metal is filtered and back-projected as a scanner does it: it grows faster than the
+    path through metal, and what is too much on rays through two pieces is missing on all others.
 
     Args:
         hu: (nx, ny) ideal HU; what is above 3200 is metal, and the more the denser.
@@ -153,40 +160,68 @@ def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Genera
     Returns:
         (nx, ny), or None without metal.
     """
-    if not (hu > _METAL_FROM).any():
+    is_metal = hu > _METAL_FROM
+    if not is_metal.any():
         return None
     block = max(round(_METAL_CELL_MM / spacing[0]), 1)
+    cell = block * spacing[0]
     nx, ny = hu.shape
     m, n = -(-nx // block), -(-ny // block)
     dense = np.zeros((m * block, n * block), np.int32)
-    dense[:nx, :ny] = np.clip(hu - (_METAL_FROM - 1000), 0, 20000).astype(np.int32) * (hu > _METAL_FROM)
+    dense[:nx, :ny] = np.clip(hu - (_METAL_FROM - 1000), 0, 20000).astype(np.int32) * is_metal
     metal = _block_sums(dense, block, block)
     i, j = np.nonzero(metal)
-    weights = metal[i, j]
     error = np.zeros((m, n))
-    for a, b in _STREAK_DIRECTIONS:
-        number = _ray_numbers((m, n), (a, b))
-        count = int(number[-1 if a >= 0 else 0, -1]) + 1
-        length = float(np.sqrt(a * a + b * b)) * block * spacing[0] / (block * block * 1000.0)
-        path = np.bincount(number[i, j], weights=weights, minlength=count) * length
-        # rays of steep directions lie closer than a cell: average over as many as fit one
-        path = _boxed(_boxed(path, 2 * max(abs(a), abs(b))), 2 * max(abs(a), abs(b)))
-        path = path / (1 + path / _OPAQUE)
-        shadow = path * path
-        flank = _boxed(shadow, _FLANK_CELLS * max(abs(a), abs(b)))
+    for direction, share in zip(_FAN, _fan_shares(), strict=True):
+        number, distance = _thick_rays((m, n), direction)
+        count = int(number.max()) + 1
+        # mm of metal of 1000 HU on the ray
+        path = np.bincount(number[i, j], weights=metal[i, j], minlength=count) * (
+            cell / (distance * block * block * 1000.0)
+        )
+        path = _averaged(path)
+        shadow = path * path / (1 + path / _OPAQUE)
+        shadow = shadow / (1 + shadow / _DARKEST)
         noise = rng.integers(-128, 128, count) / 74.0
-        ray = -_SHADOW_HU * (shadow - flank) + _STARVED_HU * np.sqrt(path) * noise
+        starved = np.sqrt(path / (1 + path / _OPAQUE)) * noise
+        ray = (_STARVED_HU * starved - _SHADOW_HU * _ramp_filtered(shadow)) * share
+        for _ in range(round(share * _FAN_SMOOTHING)):
+            ray = _averaged(ray)  # a direction that stands for many is as broad as they are
         error += ray[number]
-    error *= 1 / len(_STREAK_DIRECTIONS)
     limited: Field = np.clip(error, -600, 600).astype(np.float32)
     return np.repeat(np.repeat(limited, block, axis=0), block, axis=1)[:nx, :ny]
 
 
-def _boxed(values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
-    """Running mean over an odd number of values, about the width."""
-    half = width // 2
-    result = values.copy()
-    for shift in range(1, half + 1):
-        result[shift:] += values[:-shift]
-        result[:-shift] += values[shift:]
-    return result / (2 * half + 1)  # type: ignore[no-any-return]
+@lru_cache(maxsize=256)
+def _thick_rays(cells: tuple[int, int], direction: tuple[int, int]) -> tuple[npt.NDArray[np.intp], float]:
+    """For every cell the number of the ray through it, and the distance of the rays, about one, in cells."""
+    length = float(np.hypot(*direction))
+    number = _ray_numbers(cells, direction) // round(length)
+    number.setflags(write=False)
+    return number, round(length) / length
+
+
+@lru_cache(maxsize=1)
+def _fan_shares() -> tuple[float, ...]:
+    """For every direction of the fan the part of the half circle that it stands for."""
+    angles = np.array([np.arctan2(b, a) for a, b in _FAN])
+    gaps = np.diff(np.concatenate([[angles[-1] - np.pi], angles, [angles[0] + np.pi]]))
+    return tuple((gaps[1:] + gaps[:-1]) / (2 * np.pi))
+
+
+def _ramp_filtered(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What filtered back-projection does to a projection; the sum of the result is nearly 0."""
+    taps = {k: 4 / (np.pi**2 * k**2) for k in range(1, _RAMP_REACH + 1, 2)}
+    result = values * (2 * sum(taps.values()))
+    for k, weight in taps.items():
+        result[k:] -= weight * values[:-k]
+        result[:-k] -= weight * values[k:]
+    return result
+
+
+def _averaged(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each value's average with its neighbours."""
+    result = values * 0.5
+    result[1:] += 0.25 * values[:-1]
+    result[:-1] += 0.25 * values[1:]
+    return result
