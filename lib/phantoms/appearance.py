@@ -122,6 +122,12 @@ class Appearance:
             grid: its voxel centres, reference mm.
             z: its height, reference mm.
         """
+        hu = np.full(tissue.shape, self._mean[TISSUES["air"].id])
+        window = _of_body(tissue)
+        hu[window] = self._in_body(np.ascontiguousarray(tissue[window]), grid.part(window), z)
+        return hu
+
+    def _in_body(self, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> Field:
         here = np.bincount(tissue.ravel(), minlength=256) > 0
         hu, part = _take(self._mean, tissue), np.empty(tissue.shape, np.float32)
         broad = self._broad.at(grid, z)
@@ -181,6 +187,20 @@ class Appearance:
         hu += vessels
 
 
+_WHOLE = 16
+"""Windows begin and end at multiples of so many voxels, so that what is kept for one serves many slices."""
+
+
+def _of_body(tissue: npt.NDArray[np.uint8]) -> tuple[slice, slice]:
+    """The window of a slice in which there is more than air."""
+    there = tissue != TISSUES["air"].id
+    ends = [np.flatnonzero(there.any(axis=axis)) for axis in (1, 0)]
+    return tuple(  # type: ignore[return-value]
+        slice(int(end[0]) // _WHOLE * _WHOLE, -(-(int(end[-1]) + 1) // _WHOLE) * _WHOLE) if len(end) else slice(0, 0)
+        for end in ends
+    )
+
+
 _SAMPLE = Grid(0.0, 2.3, 96, 0.0, 2.3, 96)
 
 
@@ -197,7 +217,7 @@ def _heights_of(grid: Grid) -> npt.NDArray[np.float64]:
 
 def _take(table: Field, tissue: npt.NDArray[np.uint8], out: Field | None = None) -> Field:
     """The value of every voxel's tissue; into an array of one's own numpy looks up several times faster."""
-    return np.take(table, tissue, mode="clip", out=np.empty(tissue.shape, np.float32) if out is None else out)
+    return table.take(tissue, mode="clip", out=np.empty(tissue.shape, np.float32) if out is None else out)
 
 
 def _table(values: dict[str, float]) -> Field:

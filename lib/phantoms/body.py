@@ -43,28 +43,32 @@ PARTS: tuple[Callable[[Frame], Part], ...] = (
     Cover, Wall, Back, Psoas, ChestWall, Chest, Organs, Vessels, Bowel, Illness, HipMuscles, ThighMuscles, LowerLegs,
     Head, Arms, Pelvis, Femur, Ribs, Spine, Hardware,
 )  # fmt: skip
-AT_L3 = (Cover, Wall, Back, Psoas, Organs, Vessels, Bowel, Illness, Ribs, Spine)
+_BELOW: dict[Callable[[Frame], Part], str] = {LowerLegs: "mid_thigh", ThighMuscles: "groin"}
+_ABOVE: dict[Callable[[Frame], Part], str] = {Head: "sternal_notch"}
+"""Parts that are laid out only for slices beyond a landmark."""
+AT_L3 = (Cover, Wall, Back, Psoas, Organs, Vessels, Bowel, Illness, Spine)
 """What a slice at L3 can show."""
 AT_MID_THIGH = (Cover, ThighMuscles, Femur)
 """What a slice half way down the thigh shows."""
 
 
 class Body:
-    """A person's body, ready to be cut into slices.
+    """A person's body, to be cut into slices; parts are laid out when a slice first comes to them.
 
     Attributes:
         warped: where the body's own smooth deformation moves points (n, 2) of a slice at height z, reference mm.
     """
 
     def __init__(self, frame: Frame, parts: tuple[Callable[[Frame], Part], ...] = PARTS) -> None:
-        """Lay out the parts.
+        """The body of a person.
 
         Args:
             frame: landmarks and sizes.
             parts: which ones, in the order of painting; all if left out.
         """
         self.frame = frame
-        self._parts = [part(frame) for part in parts]
+        self._makers = parts
+        self._parts: dict[Callable[[Frame], Part], Part] = {}
         self.warped = _smooth_warp(frame)
 
     def slice(self, grid: Grid, z: float) -> Canvas:
@@ -75,8 +79,13 @@ class Body:
             z: reference mm.
         """
         canvas = Canvas(grid, z, self.warped)
-        for part in self._parts:
-            part.paint(canvas)
+        heights = self.frame.heights
+        for maker in self._makers:
+            if (maker in _BELOW and z > heights[_BELOW[maker]]) or (maker in _ABOVE and z < heights[_ABOVE[maker]]):
+                continue
+            if maker not in self._parts:
+                self._parts[maker] = maker(self.frame)
+            self._parts[maker].paint(canvas)
         return canvas
 
 
@@ -86,15 +95,19 @@ def _smooth_warp(frame: Frame, waves: int = 4, amplitude: float = 1.6) -> Callab
     lengths = rng.uniform(90, 220, waves)
     directions = rng.uniform(0, 2 * np.pi, waves)
     wave = 2 * np.pi / lengths
-    kx, ky = wave * np.cos(directions), wave * np.sin(directions)
-    kz = 2 * np.pi / rng.uniform(120, 400, waves)
-    phase = rng.uniform(0, 2 * np.pi, (2, waves))
-    size = amplitude * rng.uniform(0.5, 1.0, (2, waves)) * lengths / 220
+    # the same waves move x and y, each with its own phase and size
+    kx, ky = np.tile(wave * np.cos(directions), 2), np.tile(wave * np.sin(directions), 2)
+    kz = np.tile(2 * np.pi / rng.uniform(120, 400, waves), 2)
+    phase = rng.uniform(0, 2 * np.pi, 2 * waves)
+    size = (amplitude * rng.uniform(0.5, 1.0, (2, waves)) * lengths / 220).ravel()
 
     def warp(points: Points, z: float) -> Points:
-        angle = points[:, :1] * kx + points[:, 1:] * ky + kz * z
-        shift = np.stack([(size[axis] * np.sin(angle + phase[axis])).sum(axis=1) for axis in (0, 1)], axis=1)
-        moved: Points = points + shift
+        shift = points[:, :1] * kx
+        shift += points[:, 1:] * ky
+        shift += kz * z + phase
+        np.sin(shift, out=shift)
+        shift *= size
+        moved: Points = points + shift.reshape(-1, 2, waves).sum(axis=2)
         return moved
 
     return warp

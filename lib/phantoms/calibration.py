@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lib.phantoms.body import AT_L3, AT_MID_THIGH, Body, Part
 from lib.phantoms.canvas import Canvas, Grid
@@ -14,6 +14,7 @@ from lib.phantoms.frame import Frame
 from lib.phantoms.tissues import BY_ID, ids
 
 Parts = tuple[Callable[[Frame], Part], ...]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Target:
         area: the person's attribute, cm².
         size: the frame's size that makes it larger.
         tissues: what the area is made of.
-        power: about how fast it grows: area ~ size ** power.
+        slopes: by about how many percent the area grows when a size grows by one percent; the body's own slopes are
+            learnt from there.
         low: least size that is still drawn well.
         high: largest one.
     """
@@ -32,7 +34,7 @@ class Target:
     area: str
     size: str
     tissues: tuple[str, ...]
-    power: float
+    slopes: Mapping[str, float]
     low: float
     high: float
 
@@ -47,18 +49,23 @@ _THIGH = tuple(
     if tissue.texture == "muscle" and not tissue.name.startswith(("forearm", "upper_arm"))
 )
 _L3 = (
-    Target("psoas_cm2", "psoas", _labelled("psoas"), 2.0, 0.3, 1.8),
-    Target("paraspinal_cm2", "paraspinal", _labelled("paraspinal"), 2.0, 0.5, 1.5),
-    Target("wall_cm2", "wall", _labelled("abdominal_wall"), 1.0, 0.25, 2.5),
-    Target("visceral_fat_cm2", "cavity", _labelled("visceral_fat"), 2.5, 0.6, 1.9),
-    Target("subcutaneous_fat_cm2", "fat", ("subcutaneous_fat",), 0.9, 0.1, 5.0),
+    Target("psoas_cm2", "psoas", _labelled("psoas"), {"psoas": 1.9}, 0.3, 1.8),
+    Target("paraspinal_cm2", "paraspinal", _labelled("paraspinal"), {"paraspinal": 1.9}, 0.5, 1.5),
+    Target("wall_cm2", "wall", _labelled("abdominal_wall"), {"wall": 1.15, "cavity": 0.25}, 0.25, 2.5),
+    Target("visceral_fat_cm2", "cavity", _labelled("visceral_fat"), {"cavity": 1.55, "psoas": -0.4}, 0.6, 1.9),
+    Target("subcutaneous_fat_cm2", "fat", ("subcutaneous_fat",), {"fat": 1.0, "cavity": 0.25}, 0.1, 5.0),
 )
 _MID_THIGH = (
-    Target("thigh_muscle_cm2", "thigh_muscle", _THIGH, 2.0, 0.6, 1.45),
-    Target("thigh_fat_cm2", "thigh_fat", ("subcutaneous_fat",), 0.9, 0.1, 5.0),
+    Target("thigh_muscle_cm2", "thigh_muscle", _THIGH, {"thigh_muscle": 2.35}, 0.6, 1.45),
+    Target("thigh_fat_cm2", "thigh_fat", ("subcutaneous_fat",), {"thigh_fat": 1.1, "thigh_muscle": 0.9}, 0.1, 5.0),
 )
 TOLERANCE = 0.02
+"""By which share an area may miss the person's."""
+_GOOD = 0.012
 _ROUNDS = 12
+_STEPS = (0.4, 2.5)
+"""Least and largest factor by which a size changes in a round."""
+_LEAST_SLOPE = 0.4
 _STEP_MM = 1.2
 _TORSO_WIDTH_MM = 360.0  # half of it to either side: the arms stay out
 
@@ -81,42 +88,40 @@ def calibrate(frame: Frame, *, thighs: bool) -> tuple[Frame, dict[str, float]]:
 
 
 def _solve(frame: Frame, targets: tuple[Target, ...], parts: Parts, *, z: float) -> dict[str, float]:
-    """Multiply each size by what its area lacks, with a slope that is learnt on the way."""
-    powers = {target.size: target.power for target in targets}
-    before: dict[str, tuple[float, float]] = {}
-    found: dict[str, float] = {}
+    """Broyden's method on the logarithms of sizes and areas: how they depend on one another is learnt on the way."""
+    wanted = np.array([float(getattr(frame.person, target.area)) for target in targets])
+    low, high = (np.log([getattr(target, end) for target in targets]) for end in ("low", "high"))
+    usual = np.array([[target.slopes.get(cause.size, 0.0) for cause in targets] for target in targets])
+    slopes = usual
+    sizes = np.log([getattr(frame.sizes, target.size) for target in targets])
+    before: tuple[Floats, Floats] | None = None
+    areas = wanted
     for _ in range(_ROUNDS):
         canvas = _slice(frame, parts, z)
-        found = {target.size: _area_cm2(canvas, target.tissues, frame) for target in targets}
-        if all(
-            abs(found[t.size] / _wanted(frame, t) - 1) < TOLERANCE / 2 or _stuck(frame, t, found[t.size])
-            for t in targets
-        ):
+        areas = np.array([_area_cm2(canvas, target.tissues, frame) for target in targets])
+        lack = np.log(wanted / np.maximum(areas, 0.05))
+        stuck = ((sizes <= low) & (lack < 0)) | ((sizes >= high) & (lack > 0))
+        if np.all((np.abs(lack) < _GOOD) | stuck):
             break
-        for target in targets:
-            name, area, size = target.size, max(found[target.size], 0.05), getattr(frame.sizes, target.size)
-            if name in before and abs(np.log(size / before[name][0])) > 0.01:
-                slope = np.log(area / before[name][1]) / np.log(size / before[name][0])
-                powers[name] = float(np.clip(0.5 * powers[name] + 0.5 * slope, 0.5 * target.power, 4 * target.power))
-            before[name] = size, area
-            factor = np.clip((_wanted(frame, target) / area) ** (1 / powers[name]), 0.6, 1.7)
-            # rounded, so that the last bits of a machine's logarithm never reach a voxel
-            setattr(frame.sizes, name, round(float(np.clip(size * factor, target.low, target.high)), 6))
+        if before is not None:
+            step = sizes - before[0]
+            slopes = slopes + np.outer(before[1] - lack - (slopes * step).sum(axis=1), step) / (step**2).sum()
+            if (slopes.diagonal() < _LEAST_SLOPE * usual.diagonal()).any():
+                slopes = usual  # a limit was met, or an area jumped
+        before = sizes, lack
+        step = np.zeros(len(targets))
+        step[~stuck] = np.linalg.solve(slopes[~stuck][:, ~stuck], lack[~stuck])
+        step = np.clip(step, *np.log(_STEPS))
+        # rounded, so that the last bits of a machine's logarithm never reach a voxel
+        factors = [round(float(factor), 6) for factor in np.exp(np.clip(sizes + step, low, high))]
+        for target, factor in zip(targets, factors, strict=True):
+            setattr(frame.sizes, target.size, factor)
+        sizes = np.log(factors)
     return {
-        target.area: found[target.size]
-        for target in targets
-        if abs(found[target.size] / _wanted(frame, target) - 1) > TOLERANCE
+        target.area: float(area)
+        for target, area, aim in zip(targets, areas, wanted, strict=True)
+        if abs(area / aim - 1) > TOLERANCE
     }
-
-
-def _wanted(frame: Frame, target: Target) -> float:
-    return float(getattr(frame.person, target.area))
-
-
-def _stuck(frame: Frame, target: Target, area: float) -> bool:
-    """Whether the size stands at its limit and the area is still beyond it."""
-    size, wanted = getattr(frame.sizes, target.size), _wanted(frame, target)
-    return bool((size <= target.low and area > wanted) or (size >= target.high and area < wanted))
 
 
 def _slice(frame: Frame, parts: Parts, z: float) -> Canvas:
@@ -127,5 +132,5 @@ def _slice(frame: Frame, parts: Parts, z: float) -> Canvas:
 
 
 def _area_cm2(canvas: Canvas, tissues: tuple[str, ...], frame: Frame) -> float:
-    counts: Any = np.bincount(canvas.tissue.ravel(), minlength=256)
+    counts = np.bincount(canvas.tissue.ravel(), minlength=256)
     return float(counts[ids(tissues)].sum()) * (_STEP_MM * frame.width_scale / 10) ** 2

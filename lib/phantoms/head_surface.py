@@ -42,8 +42,10 @@ def whole(half: tuple[tuple[float, float], ...], size: float = 1.0, n: int = _PO
 class HeadSurface:
     """Neck and head in one, from the shoulders to the vertex."""
 
+    low = 395.0
+
     def __init__(self, frame: Frame) -> None:
-        self.low, self.high = 395.0, frame.heights["vertex"]
+        self.high = frame.heights["vertex"]
         self._loft = Loft({z: whole(half) for z, half in _SKIN.items()}, overrun=self.high - max(_SKIN) + 0.5)
         self._fat = Curve(_FAT)
         # fat of the body shows in the neck and the face, but less

@@ -23,7 +23,7 @@ _SPLINE_POWER = 0.55
 _BYTE_VARIANCE = (256**2 - 1) / 12
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def spline_taps(first: float, step: float, count: int, cells: int, *, periodic: bool = True) -> Taps:
     """Indices and weights of the quadratic B-spline through a lattice.
 

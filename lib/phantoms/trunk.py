@@ -89,6 +89,19 @@ _HIP = {
 _COLUMNS = tuple(int(n) for n in np.cumsum([7, 4, 8, 4, 6]))
 """Where in a row of all tables those of _WALL, _BACK, _FAT, _HIP and the single numbers begin."""
 
+_REFERENCE = (-290.0, -88.0, -24.0, 50.0, 400.0)
+"""Heights in the tables that go where a body has them: both ends, iliac spine, iliac crest, and well above it."""
+
+
+def _rows() -> dict[float, Floats]:
+    """One row for every height that any of the tables has, with the values of all of them."""
+    tables = (_INNER, _WALL, _BACK, _FAT, _HIP, _ROOM, _FEMALE_WIDTH, _CLEFT, _PELVIC)
+    curves = [Curve(table) for table in tables]  # type: ignore[arg-type]
+    return {z: np.concatenate([np.atleast_1d(curve(z)) for curve in curves]) for z in sorted(set().union(*tables))}
+
+
+_ROWS = _rows()
+
 # Along the half outline: 0 the midline in front, 1 the flank, 2 the gutter, 3 the midline behind.
 _STEPS: Floats = np.concatenate([np.linspace(0, 1, 26), np.linspace(1, 2, 22)[1:], np.linspace(2, 3, 8)[1:]])
 _FLANK = 25
@@ -134,15 +147,8 @@ class Trunk:
         self._frame = frame
         rng = frame.rng("trunk")
         shift, crest = frame.pelvis_shift, frame.heights["iliac_crest"]
-        reference = (-290.0, -88.0, -24.0, 50.0, 400.0)
         heights = (-290.0 + shift, frame.heights["asis"], crest, max(50.0, crest + 25.0), 400.0)
-        tables = (_INNER, _WALL, _BACK, _FAT, _HIP, _ROOM, _FEMALE_WIDTH, _CLEFT, _PELVIC)
-        curves = [Curve(table) for table in tables]  # type: ignore[arg-type]
-        stations = sorted(set().union(*tables))
-        self._table = Curve({
-            float(np.interp(z, reference, heights)): np.concatenate([np.atleast_1d(curve(z)) for curve in curves])
-            for z in stations
-        })  # fmt: skip
+        self._table = Curve({float(np.interp(z, _REFERENCE, heights)): row for z, row in _ROWS.items()})
         self._broad = float(rng.uniform(0.97, 1.03))
         self._deep = float(rng.uniform(-3, 3))
         self.low, self.high = -285.0 + shift, 400.0

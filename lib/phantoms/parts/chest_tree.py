@@ -44,45 +44,34 @@ def lung_tree(rng: np.random.Generator, centre: Floats) -> Tree:
         rng: what the branches are drawn by.
         centre: x, y, z of the middle between the hila, reference mm.
     """
-    growth = _Growth(rng)
+    starts, directions = [], []
     for sign in (1.0, -1.0):
-        hilum = centre + np.array([sign * 44.0, 2.0, -4.0])
         # spread evenly over the directions away from the midline by the golden angle
         share = (np.arange(_STEMS) + 0.5) / _STEMS
         polar, turn = np.arccos(1 - 2 * share), np.pi * (1 + 5**0.5) * np.arange(_STEMS)
-        for angle, about in zip(polar, turn, strict=True):
-            direction = np.array([np.sin(angle) * np.cos(about), np.sin(angle) * np.sin(about), np.cos(angle)])
-            direction[0] = sign * (0.25 + abs(direction[0]))
-            growth.branch(hilum, direction, radius=_STEM_RADIUS_MM * rng.uniform(0.8, 1.15), generations=_GENERATIONS)
-    points, radii = np.concatenate(growth.points), np.concatenate(growth.radii)
-    order = np.argsort(points[:, 2], kind="stable")
-    return Tree(points[order], radii[order])
-
-
-class _Growth:
-    """A tree in the making: the samples along its branches so far."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self.points: list[Floats] = []
-        self.radii: list[Floats] = []
-
-    def branch(self, start: Floats, direction: Floats, *, radius: float, generations: int) -> None:
-        """Add a branch, slightly curved, and its two or three daughters."""
-        rng = self._rng
-        direction = direction / np.sqrt(np.square(direction).sum())
-        bend = rng.normal(0, 0.25, 3)
-        length = _STEM_LENGTH_MM * 0.8 ** (_GENERATIONS - generations) * rng.uniform(0.75, 1.25)
-        t = np.arange(0, length, _STEP_MM)[:, None]
-        path = np.asarray(start + t * direction + t * t / length * bend, dtype=np.float64)
-        self.points.append(path)
-        self.radii.append(np.linspace(radius, radius * 0.8, len(t)))
-        if generations == 0:
-            return
-        for _ in range(3 if rng.random() < 0.4 else 2):
-            turned = direction + bend + rng.normal(0, 0.55, 3)
-            thinner = max(radius * rng.uniform(0.6, 0.8), _THINNEST_MM)
-            self.branch(path[-1], turned, radius=thinner, generations=generations - 1)
+        x = sign * (0.25 + np.abs(np.sin(polar) * np.cos(turn)))
+        directions.append(np.stack([x, np.sin(polar) * np.sin(turn), np.cos(polar)], axis=1))
+        starts.append(np.tile(centre + np.array([sign * 44.0, 2.0, -4.0]), (_STEMS, 1)))
+    start, direction = np.concatenate(starts), np.concatenate(directions)
+    radius = _STEM_RADIUS_MM * rng.uniform(0.8, 1.15, len(start))
+    points, radii = [], []
+    for generation in range(_GENERATIONS + 1):
+        direction = direction / np.sqrt(np.square(direction).sum(axis=1, keepdims=True))
+        bend = rng.normal(0, 0.25, start.shape)
+        length = _STEM_LENGTH_MM * 0.8**generation * rng.uniform(0.75, 1.25, len(start))
+        share = np.linspace(0, 1, int(np.ceil(length.max() / _STEP_MM)) + 1)[:, None]
+        along = share * length
+        path = start + along[..., None] * direction + (along * share)[..., None] * bend
+        points.append(path.reshape(-1, 3))
+        radii.append((radius * (1 - 0.2 * share)).ravel())
+        # two or three daughters each
+        mother = np.repeat(np.arange(len(start)), np.where(rng.random(len(start)) < 0.4, 3, 2))
+        start = path[-1][mother]
+        direction = (direction + bend)[mother] + rng.normal(0, 0.55, (len(mother), 3))
+        radius = np.maximum(radius[mother] * rng.uniform(0.6, 0.8, len(mother)), _THINNEST_MM)
+    samples, sizes = np.concatenate(points), np.concatenate(radii)
+    order = np.argsort(samples[:, 2], kind="stable")
+    return Tree(samples[order], sizes[order])
 
 
 def stamp(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -69,14 +70,13 @@ class HollowTube:
         inner = outer - self._radii[near] ** 2 + np.maximum(self._radii[near] - self._wall, 0.0) ** 2
         both = np.stack([outer, inner])
         stretch = near * len(self._fillings) // len(self._points)
-        starts = np.flatnonzero(np.diff(near, prepend=-2) > 1)
-        for first, last in pairwise([*starts, len(near)]):
+        apart = near[1:] > near[:-1] + 1
+        for first, last in _runs(apart):
             low, high = points[first:last].min(axis=0), points[first:last].max(axis=0)
             if (high - low).max() < 2.0 * np.sqrt(outer[first:last].max()):
                 # cut across: the content is that of the height of the slice
                 stretch[first:last] = stretch[first + np.argmax(outer[first:last])]
-        starts = np.flatnonzero((np.diff(near, prepend=-2) > 1) | (np.diff(stretch, prepend=-1) != 0))
-        for first, last in pairwise([*starts, len(near)]):
+        for first, last in _runs(apart | (stretch[1:] != stretch[:-1])):
             filling = self._fillings[stretch[first]]
             self._section(canvas, points[first:last], both[:, first:last], filling, over)
 
@@ -90,6 +90,7 @@ class HollowTube:
         box = canvas.box(low[0], high[0], low[1], high[1])
         if not box.inside.size:
             return
+        hollow = filling.tissue != self._wall_tissue
         lumen = np.zeros_like(box.inside)
         # long sections a few discs at a time, each within its own window
         for first in range(0, len(points), _DISCS_AT_ONCE):
@@ -100,9 +101,10 @@ class HollowTube:
             i, j = window.i0 - box.i0, window.j0 - box.j0
             within = slice(i, i + window.inside.shape[0]), slice(j, j + window.inside.shape[1])
             box.inside[within] |= (away <= outer[part, None, None]).any(axis=0)
-            lumen[within] |= (away <= inner[part, None, None]).any(axis=0)
+            if hollow:
+                lumen[within] |= (away <= inner[part, None, None]).any(axis=0)
         drawn = canvas.fill(box, self._wall_tissue, over=over)
-        if filling.tissue == self._wall_tissue:
+        if not hollow:
             return
         content = drawn.where(lumen)
         canvas.fill(content, filling.tissue)
@@ -121,6 +123,11 @@ class HollowTube:
             cosine = above / np.sqrt(np.maximum(away, 1e-6))
             away = away * (1 + self._lobes * (1 - cosine * (4 * cosine * cosine - 3)))
         return away
+
+
+def _runs(breaks: npt.NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
+    """Begin and end of what lies between breaks; breaks[i] is true where i + 1 begins anew."""
+    return pairwise([0, *(np.flatnonzero(breaks) + 1).tolist(), len(breaks) + 1])
 
 
 def solid(path: npt.ArrayLike, radius: npt.ArrayLike, tissue: str, *, step: float, stretch: float = 1.0) -> HollowTube:

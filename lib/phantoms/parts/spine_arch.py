@@ -240,10 +240,10 @@ def _lower_articular(
 
 def _fascia_y(frame: Frame, z: float) -> float:
     """The y of the fascia behind the spine; in the neck that of its muscles."""
-    neck, trunk = HeadSurface(frame), Trunk(frame)
-    inside = [float(neck.outer(z)[:, 1].min())] if z > neck.low else []
-    if z < trunk.high:
-        inside.append(float(trunk.outer(z)[_BACK, 1]))
+    trunk = Trunk(frame)
+    inside = [float(trunk.outer(z)[_BACK, 1])] if z < trunk.high else []
+    if z > HeadSurface.low:
+        inside.append(float(HeadSurface(frame).outer(z)[:, 1].min()))
     return max(inside)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,6 +38,37 @@ _PAPER_MM = 1.7
 _PLACES: Floats = np.linspace(0, 2.1, 50)
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """One of the flat muscles at a height.
+
+    Attributes:
+        name: of the muscle.
+        part: where among _PLACES it is.
+        begin: (n,) share of the wall's thickness at which its room begins, from within.
+        end: share at which its room ends.
+        amount: (n,) how much of the room it fills.
+    """
+
+    name: str
+    part: slice
+    begin: Floats
+    end: float
+    amount: Floats
+
+    def outline(self, low: Points, across: Points, plane: Floats) -> Points:
+        """Its outline on one side.
+
+        Args:
+            low: inner surface of the wall at _PLACES.
+            across: from there to the outer surface.
+            plane: share of the thickness that is fat between two layers.
+        """
+        half = np.maximum((self.end - self.begin) / 2 - plane[self.part] / 2, 0.02) * self.amount
+        middle = self.end - half if self.end == 1.0 else (self.begin + self.end) / 2
+        return _band(low[self.part], across[self.part], middle - half, middle + half)
+
+
 class Wall:
     """The muscles of the abdominal wall: rectus, obliques, transversus, with the fat between them."""
 
@@ -65,27 +98,22 @@ class Wall:
         z = canvas.z
         if not self._low < z < 260.0:
             return
+        layers = [self._layer(name, z) for name in _LAYERS]
         for sign in _SIDES:
             low, high = self._trunk.across(z, sign, _PLACES)
-            for name in _LAYERS:
-                outline = self._layer(name, z, low, high)
-                if outline is not None:
-                    canvas.fill(outline, name, over=_ROOM)
+            across = high - low
+            thickness = np.maximum(np.sqrt((across**2).sum(axis=1)), 1.0)
+            for layer in layers:
+                if layer is not None:
+                    canvas.fill(layer.outline(low, across, self._plane_mm / thickness), layer.name, over=_ROOM)
             if z < _RECTUS_TOP:
                 canvas.fill(self._rectus_outline(z, sign), "rectus_abdominis", over=(*_ROOM, *_LAYERS))
             outline = self._latissimus(z, sign)
             if outline is not None:
                 canvas.fill(outline, "latissimus_dorsi", over=_ROOM)
 
-    def _layer(self, name: str, z: float, low: Points, high: Points) -> Points | None:
-        """The outline of one of the flat muscles, None where it is not.
-
-        Args:
-            name: of the muscle.
-            z: height.
-            low: (n, 2) inner surface of the wall at _PLACES.
-            high: (n, 2) outer surface.
-        """
+    def _layer(self, name: str, z: float) -> _Layer | None:
+        """One of the flat muscles at a height, None where it is not."""
         first, last, start, end = _LAYERS[name]
         room = _ramp(z - self._floor, 16.0)
         under_ribs = _ramp(self._margin - z, 18.0)
@@ -102,11 +130,7 @@ class Wall:
         if not len(there):
             return None
         part = slice(there[0], there[-1] + 1)
-        across = high[part] - low[part]
-        plane = self._plane_mm / np.maximum(np.sqrt((across**2).sum(axis=1)), 1.0)
-        half = np.maximum((end - begin[part]) / 2 - plane / 2, 0.02) * amount[part]
-        middle = end - half if end == 1.0 else (begin[part] + end) / 2
-        return _band(low[part], across, middle - half, middle + half)
+        return _Layer(name, part, begin[part], end, amount[part])
 
     def _rectus_outline(self, z: float, sign: float) -> Points:
         """A flat lens with blunt ends beside the linea alba."""
@@ -152,5 +176,5 @@ def _band(low: Points, across: Points, start: Floats, end: Floats) -> Points:
 
 def _ramp(value: Floats, width: float) -> Floats:
     """0 below 0, 1 above a width, smooth between."""
-    share = np.clip(value / width, 0, 1)
+    share = np.minimum(np.maximum(value / width, 0), 1)
     return share * share * (3 - 2 * share)
