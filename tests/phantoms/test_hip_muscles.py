@@ -11,7 +11,7 @@ from lib.phantoms.legs import Leg
 from lib.phantoms.parts.cover import Cover
 from lib.phantoms.parts.femur import Femur
 from lib.phantoms.parts.hip_muscles import HipMuscles
-from lib.phantoms.parts.pelvis import Pelvis
+from lib.phantoms.parts.pelvis import Pelvis, iliac_wings
 from lib.phantoms.parts.psoas import Psoas
 from lib.phantoms.parts.thigh_courses import COURSES
 from lib.phantoms.person import Person
@@ -60,6 +60,21 @@ def test_gluteal_muscles_lie_in_layers_outside_the_iliac_wing(seed: int, sex: st
     assert bone[0] < least[0] < middle[0]
     assert largest[1] < min(bone[1], least[1], middle[1])
     assert area_cm2(canvas, "gluteus_minimus") < area_cm2(canvas, "gluteus_medius")
+
+
+@pytest.mark.parametrize(("seed", "sex", "z"), [(1, "M", -60), (2, "F", -75), (3, "M", -95)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_iliac_wing_parts_the_gluteal_muscles_from_the_iliacus(seed: int, sex: str, z: float, side: int) -> None:
+    frame = frame_of(seed, sex)
+    canvas = slice_at(frame, z)
+    wing = iliac_wings(frame)[0 if side > 0 else 1].line(canvas.z)
+    pelvic = canvas.polygon(np.concatenate([wing[:, :2], [[0, wing[-1, 1]], [0, wing[0, 1]]]]) * np.array([side, 1]))
+    within = np.zeros(canvas.tissue.shape, bool)
+    within[pelvic.window] = pelvic.inside
+    gluteal = np.isin(canvas.tissue, [TISSUES[name].id for name in ("gluteus_medius", "gluteus_minimus")])
+    assert gluteal.sum() * STEP**2 > 1500
+    assert not (gluteal & within).any()
+    assert (canvas.tissue[within] == TISSUES["iliacus"].id).sum() * STEP**2 > 400
 
 
 @pytest.mark.parametrize("side", [1, -1])

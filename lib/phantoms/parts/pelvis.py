@@ -122,7 +122,7 @@ class Pelvis:
         self._radius = head_radius(frame)
         self._head = Ball((*HIP_JOINT, self._joint_z), self._radius)
         rng = frame.rng("pelvis")
-        self._sides = _hip_bone(frame, rng), _hip_bone(frame, rng)
+        self._sides = _hip_bones(frame, rng)
         self._sacrum = _Sacrum(frame, rng)
         shift = frame.pelvis_shift
         self._cortex = Curve({z + shift: mm for z, mm in _CORTEX.items()})
@@ -235,6 +235,17 @@ class _Sacrum:
             canvas.fill(wall, "sacrum_cortex", over="sacrum_marrow")
         for tissue, shape, _ in openings:
             canvas.fill(shape, tissue, over=("sacrum_cortex", "sacrum_marrow"))
+
+
+def iliac_wings(frame: Frame) -> tuple[Blade, Blade]:
+    """The wings of the right and of the left ilium, the left one as if it were on the right."""
+    right, left = _hip_bones(frame, frame.rng("pelvis"))
+    return right[0], left[0]
+
+
+def _hip_bones(frame: Frame, rng: np.random.Generator) -> tuple[list[Blade], list[Blade]]:
+    """Right and left hip bone; the first blade of each is the ilium."""
+    return _hip_bone(frame, rng), _hip_bone(frame, rng)
 
 
 def _hip_bone(frame: Frame, rng: np.random.Generator) -> list[Blade]:

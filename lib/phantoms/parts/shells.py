@@ -50,9 +50,14 @@ class Blade:
         depth = min(z - self.low, self.high - z)
         if depth <= 0:
             return None
-        line: npt.NDArray[np.float64] = self._line(z)
+        line = self.line(z)
         inner = self._outline(line, depth - cortex, cortex) if depth > cortex else None
         return self._outline(line, depth, 0.0), inner
+
+    def line(self, z: float) -> npt.NDArray[np.float64]:
+        """(n, 3) x, y and half thickness of the middle line at a height between the bone's ends."""
+        line: npt.NDArray[np.float64] = self._line(z)
+        return line
 
     def _outline(self, line: npt.NDArray[np.float64], depth: float, shrink: float) -> Points:
         share = min(depth / self._taper, 1.0)

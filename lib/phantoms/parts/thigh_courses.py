@@ -24,11 +24,14 @@ COURSES: dict[str, Course] = {
             -350: ((134, -62, 0), (136, -54, 0), (138, -46, 1), (139, -39, 1)),
         },
         reach=15,
+        plane=1.5,
     ),
     "gluteus_medius": Course(
         {
-            -38: ((112, -62, 1), (122, -46, 1), (130, -30, 1), (133, -20, 1)),
-            -60: ((84, -80, 5), (112, -56, 9), (132, -26, 9), (138, 6, 6)),
+            -25: ((118, -58, 1), (125, -46, 1), (131, -34, 1), (133, -24, 1)),
+            -30: ((106, -72, 3), (119, -56, 4), (132, -34, 4), (136, -14, 3)),
+            -42: ((90, -84, 4), (113, -64, 8), (132, -36, 8), (138, -4, 5)),
+            -60: ((74, -92, 5), (106, -64, 10), (130, -30, 10), (138, 6, 6)),
             -88: ((84, -74, 8), (114, -50, 16), (134, -14, 16), (140, 16, 10)),
             -130: ((100, -64, 11), (128, -44, 17), (142, -8, 16), (138, 18, 10)),
             -160: ((120, -60, 9), (142, -44, 14), (150, -14, 14), (146, 14, 10)),
@@ -36,6 +39,7 @@ COURSES: dict[str, Course] = {
             -205: ((149, -30, 2), (151, -24, 2), (152, -16, 3), (150, -8, 2)),
         },
         reach=12,
+        plane=0.8,
     ),
     "gluteus_minimus": Course(
         {
@@ -47,6 +51,7 @@ COURSES: dict[str, Course] = {
             -200: ((138, -4, 1), (139, 2, 2), (136, 10, 1)),
         },
         reach=10,
+        plane=0.6,
     ),
     "tensor_fasciae_latae": Course(
         {
@@ -60,6 +65,7 @@ COURSES: dict[str, Course] = {
             -325: ((165, 0, 1), (164, 11, 1)),
         },
         reach=6,
+        plane=1.2,
     ),
     "piriformis": Course(
         {
@@ -141,6 +147,7 @@ COURSES: dict[str, Course] = {
             -650: ((58, -40, 1), (57, -34, 2)),
         },
         reach=9,
+        plane=1.6,
     ),
     "rectus_femoris": Course(
         {
@@ -157,6 +164,7 @@ COURSES: dict[str, Course] = {
             -580: ((96, 25, 1), (105, 24, 1)),
         },
         reach=9,
+        plane=1.3,
     ),
     "vastus_lateralis": Course(
         {
@@ -171,6 +179,7 @@ COURSES: dict[str, Course] = {
             -590: ((123, 12, 1), (131, 2, 2), (132, -6, 2), (128, -12, 1)),
         },
         reach=13,
+        plane=0.5,
     ),
     "vastus_intermedius": Course(
         {
@@ -184,6 +193,7 @@ COURSES: dict[str, Course] = {
             -580: ((91, 8, 0), (96, 12, 1), (104, 12, 1), (109, 6, 0)),
         },
         reach=6,
+        plane=0.4,
     ),
     "vastus_medialis": Course(
         {
@@ -198,6 +208,7 @@ COURSES: dict[str, Course] = {
             -606: ((66, 10, 1), (56, 0, 2), (54, -8, 1)),
         },
         reach=10,
+        plane=0.5,
     ),
     # -- inside
     "pectineus": Course(
@@ -210,6 +221,7 @@ COURSES: dict[str, Course] = {
             -298: ((97, -7, 0), (101, -11, 1), (108, -21, 1)),
         },
         reach=7,
+        plane=0.8,
     ),
     "adductor_longus": Course(
         {
@@ -223,6 +235,7 @@ COURSES: dict[str, Course] = {
             -450: ((86, -23, 0), (96, -25, 1)),
         },
         reach=7,
+        plane=0.8,
     ),
     "adductor_brevis": Course(
         {
@@ -234,6 +247,7 @@ COURSES: dict[str, Course] = {
             -368: ((95, -21, 0), (101, -23, 1)),
         },
         reach=7,
+        plane=0.7,
     ),
     "adductor_magnus": Course(
         {
@@ -264,6 +278,7 @@ COURSES: dict[str, Course] = {
             -650: ((60, -44, 1), (60, -46, 1)),
         },
         reach=8,
+        plane=1.4,
     ),
     # -- back
     "semimembranosus": Course(
@@ -281,6 +296,7 @@ COURSES: dict[str, Course] = {
             -645: ((58, -54, 1), (60, -54, 1)),
         },
         reach=13,
+        plane=1.4,
     ),
     "semitendinosus": Course(
         {
@@ -297,6 +313,7 @@ COURSES: dict[str, Course] = {
             -650: ((60, -52, 1), (60, -53, 1)),
         },
         reach=13,
+        plane=1.2,
     ),
     "biceps_femoris": Course(
         {
@@ -313,6 +330,7 @@ COURSES: dict[str, Course] = {
             -655: ((134, -42, 1), (136, -40, 1), (136, -38, 1)),
         },
         reach=14,
+        plane=1.3,
     ),
     # -- room for vessels and nerve
     "intermuscular_fat:femoral vessels": Course(

@@ -2,7 +2,8 @@
 
 In a slice every muscle is a thick line through a few knots with radii. A voxel goes to the muscle whose line it is
 nearest to, counted from the line's surface, so muscles meet in smooth borders wherever they are; where two are about
-as near, a plane of fat stays between them.
+as near, a plane of fat stays between them. A smooth random field bends the borders and makes the planes wider here and
+narrower there, so that in many places muscles touch.
 """
 
 from __future__ import annotations
@@ -32,11 +33,22 @@ _NEIGHBOURS = (
     "psoas_major", "iliacus", "iliopsoas", "rectus_abdominis", "external_oblique", "internal_oblique",
     "transversus_abdominis", "erector_spinae", "multifidus", "quadratus_lumborum",
 )  # fmt: skip
-_PLANE_MM = 1.1  # fat between two healthy muscles
+_ON_WING = tuple(TISSUES[name].id for name in ("gluteus_medius", "gluteus_minimus"))
+# Fat between two muscles, mm: of the leanest; what a cover of fat of 100 cm² adds, up to a most, and what age adds
+_PLANE_MM = 0.35
+_PLANE_PER_FAT_MM = 0.3
+_PLANE_FAT_MOST_MM = 1.2
+_PLANE_AGED_MM = 0.6
 _PLANE_ATROPHIED_MM = 5.0  # what is added when all muscle is gone
+_UNEVEN = 2.2  # how much the width of a plane varies: 1 is from nothing to twice its mean
+_BEND_MM = 4.5  # how far, at most, the borders of the muscles are bent
+_PATCH_MM, _PATCH_HIGH_MM = 20.0, 45.0  # size of the patches of the random field, in the slice and along the leg
+_PATCHES = 16  # after so many the field begins anew
+_TOUCH_MM = 0.5  # where planes would be thinner, muscles lie on those that other parts have drawn
 _MIN_RADIUS_MM = 0.6
 _FULL_RADIUS_MM = 4.0  # a muscle that is thinner, near its ends, spreads less
 _UNDER_FASCIA_MM = 1.0
+_SPINE, _CREST = -88.0, -24.0  # heights, in the tables, of the anterior superior spine and of the iliac crest
 _STEP_MM = 2.0  # height between two entries of the table of knots
 
 
@@ -47,10 +59,12 @@ class Course:
     Attributes:
         stations: z (reference mm with five lumbar vertebrae) to knots, as many at every station.
         reach: how far, mm, the muscle spreads beyond its radii where no neighbour claims the room.
+        plane: how wide the planes of fat around the muscle are: 0 where it grows together with its neighbours.
     """
 
     stations: Mapping[float, Knots]
     reach: float = 6.0
+    plane: float = 1.0
 
 
 class Tiling:
@@ -69,10 +83,14 @@ class Tiling:
         ends = [z for course in courses.values() for z in course.stations]
         self._low = min(ends)
         self._shift = frame.pelvis_shift
+        self._crest = frame.heights["iliac_crest"] - frame.pelvis_shift
         self._vigour = frame.sizes.thigh_muscle
+        self._plane_mm = _plane_mm(frame)
+        self._planes: Singles = np.ones(256, np.float32)
         heights = np.arange(self._low, max(ends) + _STEP_MM, _STEP_MM)
         self._muscles: list[tuple[int, slice, float]] = []
         self._vessels: list[int] = []
+        self._names = tuple({name.partition(":")[0] for name in courses} - {FAT, VESSEL})
         table, first = [], 0
         for name, course in courses.items():
             knots = _individual(course, heights, rng)
@@ -82,12 +100,20 @@ class Tiling:
                 self._vessels.append(first)
             else:
                 self._muscles.append((0 if tissue == FAT else TISSUES[tissue].id, part, course.reach))
+                self._planes[TISSUES[tissue].id] = course.plane
             table.append(knots)
             first = part.stop
         self._table = np.concatenate(table, axis=1)
+        self._field = _Field(rng)
 
-    def paint(self, canvas: Canvas, over: tuple[str, ...]) -> None:
-        """Draw the muscles of a slice over some tissues."""
+    def paint(self, canvas: Canvas, over: tuple[str, ...], within: Points | None = None) -> None:
+        """Draw the muscles of a slice over some tissues.
+
+        Args:
+            canvas: the slice.
+            over: the tissues that they may cover.
+            within: the inner side of the iliac wing, where those of its outer surface are not.
+        """
         z = canvas.z
         knots = self._knots(z)
         if knots is None:
@@ -109,18 +135,28 @@ class Tiling:
         room = canvas.box(left, right, back, front)
         if not room.inside.size:
             return
-        contest = _Contest(canvas, room)
+        uneven, bend_x, bend_y = self._field.at(*canvas.positions(room), z)
+        contest = _Contest(canvas, room, bend_x * np.float32(_BEND_MM), bend_y * np.float32(_BEND_MM))
+        barred = None if within is None else _in_window(canvas.polygon(within), room)
         for tissue, spots, sizes, reach in entries:
-            contest.enter(tissue, spots, sizes, reach)
-        won = contest.won(_PLANE_MM + _PLANE_ATROPHIED_MM * max(1.0 - self._vigour, 0.0))
-        won &= canvas.is_any(room, over) & ~_widened(canvas.is_any(room, _NEIGHBOURS))
+            contest.enter(tissue, spots, sizes, reach, barred if tissue in _ON_WING else None)
+        uneven = np.maximum(np.float32(1) + np.float32(_UNEVEN) * uneven, np.float32(0))
+        uneven *= np.float32(self._plane_mm)
+        uneven += np.float32(_PLANE_ATROPHIED_MM * max(1.0 - self._vigour, 0.0))
+        won = contest.won(uneven * self._planes.take(contest.winner, mode="clip"))
+        won &= canvas.is_any(room, over)
+        won &= ~(_widened(canvas.is_any(room, _NEIGHBOURS)) & (uneven > np.float32(_TOUCH_MM)))
         canvas.tissue[room.window][won] = contest.winner[won]
         # vessels keep their size when muscles shrink
-        canvas.fill(canvas.discs(placed[self._vessels], knots[self._vessels, 2]), VESSEL, over=FAT)
+        vessels = canvas.discs(placed[self._vessels], knots[self._vessels, 2])
+        canvas.fill(vessels, VESSEL, over=(FAT, *self._names))
 
     def _knots(self, z: float) -> Floats | None:
         """(k, 3) x, y, radius of all knots in a slice of the right side; a radius of 0 where a muscle is not."""
-        place = (z - self._shift - self._low) / _STEP_MM
+        at = z - self._shift
+        if at > _SPINE:
+            at = _SPINE + (at - _SPINE) * (_CREST - _SPINE) / (self._crest - _SPINE)
+        place = (at - self._low) / _STEP_MM
         entry = int(np.floor(place))
         if not 0 <= entry < len(self._table) - 1:
             return None
@@ -168,6 +204,17 @@ def _extent(centres: Points, radii: Floats, reach: float) -> tuple[Floats, Float
     return (centres - wide).min(axis=0), (centres + wide).max(axis=0)
 
 
+def _in_window(mask: Mask, room: Mask) -> npt.NDArray[np.bool_]:
+    """A mask's voxels in the window of another."""
+    i, j = mask.i0 - room.i0, mask.j0 - room.j0
+    (nx, ny), (width, height) = mask.inside.shape, room.inside.shape
+    inside = np.zeros((width, height), bool)
+    inside[max(i, 0) : max(i + nx, 0), max(j, 0) : max(j + ny, 0)] = mask.inside[
+        max(-i, 0) : max(width - i, 0), max(-j, 0) : max(height - j, 0)
+    ]
+    return inside
+
+
 def _widened(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """A region and the voxels next to it."""
     wide = inside.copy()
@@ -178,42 +225,78 @@ def _widened(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return wide
 
 
+class _Field:
+    """Smooth random fields in space, three at once, between -1 and 1."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._knots: Singles = rng.uniform(-1, 1, (_PATCHES, 3, _PATCHES, _PATCHES)).astype(np.float32)
+
+    def at(self, x: Floats, y: Floats, z: float) -> Singles:
+        """(3, w, h) the fields at positions x (w, 1) and y (1, h), reference mm, of a slice."""
+        first, second, share = _between(np.array([z / _PATCH_HIGH_MM]))
+        knots = self._knots[first[0]] * (1 - share) + self._knots[second[0]] * share
+        first, second, share = _between(x[:, 0] / _PATCH_MM)
+        knots = knots[:, first] * (1 - share[:, None]) + knots[:, second] * share[:, None]
+        first, second, share = _between(y[0] / _PATCH_MM)
+        field: Singles = knots[:, :, first] * (1 - share) + knots[:, :, second] * share
+        return field
+
+
+def _between(place: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Singles]:
+    """The knots before and behind places, and how far on the way from one to the other they lie, without corners."""
+    before = np.floor(place)
+    share = (place - before).astype(np.float32)
+    first = before.astype(np.intp) % _PATCHES
+    return first, (first + 1) % _PATCHES, share * share * (3 - 2 * share)
+
+
+def _plane_mm(frame: Frame) -> float:
+    """Mean width of the planes of fat between the muscles: thin in the lean, wide in the fat and the old."""
+    person = frame.person
+    fat = min(_PLANE_PER_FAT_MM * person.thigh_fat_cm2 / 100, _PLANE_FAT_MOST_MM)
+    return float(_PLANE_MM + fat + _PLANE_AGED_MM * min(max((person.age_years - 45) / 40, 0.0), 1.0))
+
+
 class _Contest:
     """Which muscle is nearest to each voxel of a window, and how far away the best two are."""
 
-    def __init__(self, canvas: Canvas, room: Mask) -> None:
+    def __init__(self, canvas: Canvas, room: Mask, bend_x: Singles, bend_y: Singles) -> None:
         self._canvas, self._room = canvas, room
         x, y = canvas.positions(room)
-        self._x, self._y = x.astype(np.float32), y.astype(np.float32)
+        self._x, self._y = x.astype(np.float32) + bend_x, y.astype(np.float32) + bend_y
         self._best = np.full(room.inside.shape, np.inf, np.float32)
         self._second = self._best.copy()
         self.winner: npt.NDArray[np.uint8] = np.zeros(room.inside.shape, np.uint8)
 
-    def enter(self, tissue: int, centres: Points, radii: Floats, reach: float) -> None:
-        """Let a muscle compete for the voxels within its reach."""
+    def enter(
+        self, tissue: int, centres: Points, radii: Floats, reach: float, barred: npt.NDArray[np.bool_] | None
+    ) -> None:
+        """Let a muscle compete for the voxels within its reach, but for those that are barred to it."""
         (left, back), (right, front) = _extent(centres, radii, reach)
         box = self._canvas.box(left, right, back, front)
         i, j = box.i0 - self._room.i0, box.j0 - self._room.j0
         window = slice(i, i + box.inside.shape[0]), slice(j, j + box.inside.shape[1])
-        distance = _distance(self._x[window[0]], self._y[:, window[1]], centres, radii)
+        distance = _distance(self._x[window], self._y[window], centres, radii)
         distance[distance > np.float32(reach)] = np.inf
+        if barred is not None:
+            distance[barred[window]] = np.inf
         best, second = self._best[window], self._second[window]
         np.copyto(self.winner[window], np.uint8(tissue), where=distance < best)
         np.minimum(second, np.maximum(distance, best), out=second)
         np.minimum(best, distance, out=best)
 
-    def won(self, plane: float) -> npt.NDArray[np.bool_]:
-        """Where a muscle is the nearest by more than the plane of fat between two."""
+    def won(self, plane: Singles) -> npt.NDArray[np.bool_]:
+        """Where a muscle is the nearest by more than the plane of fat, mm, that is between two there."""
         # where nothing competes, both are infinite and no tissue is the winner
-        return (self.winner > 0) & (self._second > self._best + np.float32(plane))  # type: ignore[no-any-return]
+        return (self.winner > 0) & (self._second > self._best + plane)  # type: ignore[no-any-return]
 
 
 def _distance(x: Singles, y: Singles, centres: Points, radii: Floats) -> Singles:
     """Distance of voxels from the surface of a line through knots whose radii change on the way; negative within.
 
     Args:
-        x: (w, 1) positions.
-        y: (1, h) positions.
+        x: (w, h) positions.
+        y: (w, h) positions.
         centres: (k, 2) knots.
         radii: (k,) their radii.
     """

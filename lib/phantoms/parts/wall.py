@@ -86,8 +86,9 @@ class Wall:
         heights = frame.heights
         # the obliques end at the iliac crest behind, at the spine in front of it, at the inguinal ligament in front
         self._floor = np.interp(
-            _PLACES, [0.0, 0.3, 0.75, 1.0, 1.4, 2.1],
-            [heights["symphysis_top"], heights["acetabulum_top"], heights["asis"] - 14, heights["asis"] + 6,
+            _PLACES, [0.0, 0.3, 0.55, 0.8, 1.0, 1.4, 2.1],
+            [heights["symphysis_top"], heights["acetabulum_top"] - 10, heights["asis"] - 46, heights["asis"] - 24,
+             heights["asis"] - 4,
              heights["iliac_crest"] - 14, heights["iliac_crest"] - 6],
         )  # fmt: skip
         # fat people show planes of fat between the layers
