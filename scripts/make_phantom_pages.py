@@ -159,6 +159,7 @@ CLI = """## How to make them
 | `--matrix N`, `--slice-mm MM` | the size of the voxels; by chance if left out |
 | `--conditions ascites=0.8,table` | what everybody has; by chance if left out, `none` for nothing |
 | `--hard-share SHARE` | the share of people with a hard condition, when they are left to chance |
+| `--variant-share SHARE` | the share of people with an anatomic variant of the spine |
 | `--without-labels` | no labels |
 | `--finished` | also saves the labels as final ones, for a server that trains on the folder |
 | `--workers N` | processes that draw at once |

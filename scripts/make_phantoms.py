@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from lib.phantoms.cohort import TABLE, TRUTH, Cohort, CohortPlan, save_labels
-from lib.phantoms.person import CONDITIONS, HARD_SHARE
+from lib.phantoms.person import CONDITIONS, HARD_SHARE, VARIANT_SHARE
 from lib.phantoms.phantom import REGIONS
 from scripts.command import Stop, run_command
 
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             slice_mm=options.slice_mm,
             conditions=options.conditions,
             hard_share=options.hard_share,
+            variant_share=options.variant_share,
             labels=not options.without_labels,
         )
         cohort = Cohort(options.out, plan)
@@ -86,6 +87,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=HARD_SHARE,
         metavar="SHARE",
         help="share of hard cases (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--variant-share",
+        type=float,
+        default=VARIANT_SHARE,
+        metavar="SHARE",
+        help="share of spines with an anatomic variant (default: %(default)s)",
     )
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--without-labels", action="store_true", help=f"write no {TRUTH} folder")

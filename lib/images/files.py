@@ -99,11 +99,16 @@ def write_ct(path: str | Path, image: CTImage) -> None:
     path = Path(path)
     if image_suffix(path.name) not in NIFTI_SUFFIXES:
         raise ValueError(f"unknown suffix of {path.name}")
+    nib.save(ct_nifti(image), path)
+
+
+def ct_nifti(image: CTImage) -> nib.Nifti1Image:
+    """A CT as NIfTI in memory, with the mark of a phantom where it is one."""
     nifti = nib.Nifti1Image(image.hu.reshape(image.file_shape), image.affine)
     nifti.header.set_xyzt_units("mm")
     if image.facts.phantom:
         nifti.header["descrip"] = f"{PHANTOM_MARK}, not a patient"
-    nib.save(nifti, path)
+    return nifti
 
 
 def write_label(path: str | Path, label: npt.NDArray, image: CTImage) -> None:

@@ -24,7 +24,7 @@ from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.images import CTImage, write_label
 from lib.images.files import read_volume, write_ct
 from lib.phantoms.dicom import as_series, write_dicom_series
-from lib.phantoms.person import CONDITIONS, HARD_SHARE, draw_person
+from lib.phantoms.person import CONDITIONS, HARD_SHARE, VARIANT_SHARE, draw_person
 from lib.phantoms.phantom import Phantom
 from lib.phantoms.scanner import draw_scanner
 
@@ -66,6 +66,7 @@ class CohortPlan:
         slice_mm: thickness of the slices; by chance if left out.
         conditions: what everybody has, and nothing else; by chance if left out.
         hard_share: share of people with a condition that makes a case hard, when conditions are left to chance.
+        variant_share: share of people with an anatomic variant of the spine.
         labels: whether labels are written.
     """
 
@@ -77,6 +78,7 @@ class CohortPlan:
     slice_mm: float | None = None
     conditions: Mapping[str, float] | None = None
     hard_share: float = HARD_SHARE
+    variant_share: float = VARIANT_SHARE
     labels: bool = True
 
     def __post_init__(self) -> None:
@@ -107,13 +109,11 @@ class CohortPlan:
             ValueError: the plan asks for something that does not exist.
         """
         seed = self.seed_of(number)
-        conditions = self.conditions
-        if conditions is None:
-            person = draw_person(np.random.Generator(np.random.PCG64([seed, 1])), hard_share=self.hard_share)
-            conditions = person.conditions
+        rng = np.random.Generator(np.random.PCG64([seed, 1]))
+        person = draw_person(rng, hard_share=self.hard_share, variant_share=self.variant_share)
         scanner = draw_scanner(np.random.Generator(np.random.PCG64([seed, 2])))
         scanner = replace(scanner, matrix=self.matrix or scanner.matrix, slice_mm=self.slice_mm or scanner.slice_mm)
-        return Phantom(seed, self.region, conditions=conditions, scanner=scanner)
+        return Phantom(seed, self.region, person=person, nearest=True, conditions=self.conditions, scanner=scanner)
 
 
 class Cohort:
@@ -234,7 +234,6 @@ def write_case(folder: Path, plan: CohortPlan, number: int) -> dict[str, str]:
     """Write the labels and the image of one case, each whole or not at all, and give its row of the table."""
     phantom, case = plan.phantom(number), plan.case(number)
     image, turned = (phantom.image, False) if plan.format == "nifti" else as_series(phantom.image)
-    image = replace(image, facts=replace(image.facts, phantom=True))
     labels = {task: _turned(phantom.label(task), turned=turned) for task in phantom.tasks}
     if plan.labels:
         for task, label in labels.items():

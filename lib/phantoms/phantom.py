@@ -70,6 +70,7 @@ class Phantom:
         region: str = "abdomen",
         *,
         person: Person | None = None,
+        nearest: bool = False,
         conditions: Mapping[str, float] | None = None,
         scanner: Scanner | None = None,
         shape: tuple[int, int, int] | None = None,
@@ -80,6 +81,7 @@ class Phantom:
             seed: 0 and up; everything that is left to chance follows from it.
             region: what is scanned, a key of REGIONS.
             person: who is scanned; by chance if left out.
+            nearest: whether a person whose areas cannot be drawn is replaced by the nearest who can, not refused.
             conditions: replaces the conditions of the person, name to strength in 0 to 1.
             scanner: how it is scanned; by chance if left out.
             shape: number of voxels (x, y, z); the region is divided by it. Left out: the scanner's.
@@ -92,7 +94,7 @@ class Phantom:
         if seed < 0:
             raise ValueError(f"A seed is 0 or more, got {seed}.")
         self.seed, self.region = seed, region
-        self._given = person is not None
+        self._exactly = person is not None and not nearest
         self._wanted = person or draw_person(np.random.Generator(np.random.PCG64([seed, 1])))
         if conditions is not None:
             self._wanted = replace(self._wanted, conditions=dict(conditions))
@@ -119,7 +121,7 @@ class Phantom:
             ValueError: the areas of the person that was asked for cannot be drawn, with the nearest that can.
         """
         missed = self._calibrated[1]
-        if missed and self._given:
+        if missed and self._exactly:
             reasons = ", ".join(
                 f"{name} {getattr(self._wanted, name):g} (nearest {value:.1f})" for name, value in missed.items()
             )
@@ -283,7 +285,7 @@ class Phantom:
         person = self.person
         facts = PatientFacts(
             sex=person.sex, age_years=person.age_years, height_m=person.height_m, weight_kg=person.weight_kg,
-            contrast=person.strength("contrast") > 0,
+            contrast=person.strength("contrast") > 0, phantom=True,
         )  # fmt: skip
         turn = self._turn
         affine = self._affine() @ orientations.inv_ornt_aff(turn, self.shape)

@@ -6,11 +6,11 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import pydicom
 
 from lib.images import read_ct
 from lib.images.dicom import dicom_headers, patient_facts
+from lib.images.files import ct_nifti
 from lib.stores.files import stage, sync_folder
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
@@ -27,10 +27,8 @@ def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> None:
     Raises:
         Refusal: the folder holds no single sound CT series.
     """
-    image = read_ct(folder)
-    nifti = nib.Nifti1Image(image.hu, image.affine)
-    nifti.header.set_xyzt_units("mm")
-    stage(gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0), scratch=scratch).replace(target)
+    content = gzip.compress(ct_nifti(read_ct(folder)).to_bytes(), compresslevel=1, mtime=0)
+    stage(content, scratch=scratch).replace(target)
     sync_folder(target.parent)
 
 

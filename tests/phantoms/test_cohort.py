@@ -12,7 +12,9 @@ from lib.images import read_ct
 from lib.images.files import read_volume
 from lib.phantoms import cohort as module
 from lib.phantoms.cohort import COLUMNS, Cohort, CohortPlan, read_table, save_labels, write_case
+from lib.phantoms.person import Variant
 from lib.stores import CaseStore
+from lib.stores.conversion import convert_dicom_folder
 
 SMALL = {"count": 1, "seed": 3, "matrix": 64, "slice_mm": 12.0, "hard_share": 0.0}
 
@@ -49,6 +51,10 @@ class TestFiles:
             assert store.list_images() == [row["case"] for row in read_table(folder)]
             assert store.get_labeled_images() == []
             store.close()
+
+    def test_what_a_client_downloads_of_a_dicom_series_says_so_too(self, made, tmp_path):
+        convert_dicom_folder(next(made["dicom"].glob("phantom_*")), tmp_path / "ct.nii.gz", scratch=tmp_path)
+        assert read_ct(tmp_path / "ct.nii.gz").facts.phantom
 
     def test_both_formats_hold_the_same_voxels_and_say_that_they_are_phantoms(self, made):
         nifti, dicom = (read_ct(next(folder.glob("phantom_*"))) for folder in made.values())
@@ -180,6 +186,13 @@ class TestPlans:
         usual, hard = (CohortPlan(count=9, hard_share=share) for share in (0.0, 1.0))
         more = [len(hard.phantom(n)._wanted.conditions) - len(usual.phantom(n)._wanted.conditions) for n in range(9)]
         assert min(more) >= 1
+
+    def test_all_spines_can_be_made_variants_and_the_bodies_stay_the_same(self):
+        usual, variants = (CohortPlan(count=9, variant_share=share) for share in (0.0, 1.0))
+        for n in range(9):
+            plain, special = usual.phantom(n)._wanted, variants.phantom(n)._wanted
+            assert plain.variant == Variant() != special.variant
+            assert plain.psoas_cm2 == special.psoas_cm2
 
     @pytest.mark.parametrize(
         ("wrong", "reason"),

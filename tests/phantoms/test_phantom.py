@@ -129,6 +129,9 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"cannot be drawn: psoas_cm2 150 \(nearest"):
             _ = Phantom(1, person=Person(psoas_cm2=150.0)).person
 
+    def test_unless_the_nearest_that_can_be_drawn_will_do(self):
+        assert Phantom(1, person=Person(psoas_cm2=150.0), nearest=True).person.psoas_cm2 < 100
+
     def test_orientations_and_angles_that_are_none(self):
         with pytest.raises(ValueError, match="orientation"):
             Scanner(orientation="LLS")
