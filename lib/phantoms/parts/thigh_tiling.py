@@ -33,6 +33,7 @@ _NEIGHBOURS = (
     "psoas_major", "iliacus", "iliopsoas", "rectus_abdominis", "external_oblique", "internal_oblique",
     "transversus_abdominis", "erector_spinae", "multifidus", "quadratus_lumborum",
 )  # fmt: skip
+_ILIOPSOAS = TISSUES["iliopsoas"].id  # the psoas is drawn down to its tendon; here it is filled up
 _ON_WING = tuple(TISSUES[name].id for name in ("gluteus_medius", "gluteus_minimus"))
 # Fat between two muscles, mm: of the leanest; what a cover of fat of 100 cm² adds, up to a most, and what age adds
 _PLANE_MM = 0.35
@@ -145,7 +146,8 @@ class Tiling:
         uneven += np.float32(_PLANE_ATROPHIED_MM * max(1.0 - self._vigour, 0.0))
         won = contest.won(uneven * self._planes.take(contest.winner, mode="clip"))
         won &= canvas.is_any(room, over)
-        won &= ~(_widened(canvas.is_any(room, _NEIGHBOURS)) & (uneven > np.float32(_TOUCH_MM)))
+        beside = _widened(canvas.is_any(room, _NEIGHBOURS)) & (contest.winner != _ILIOPSOAS)
+        won &= ~(beside & (uneven > np.float32(_TOUCH_MM)))
         canvas.tissue[room.window][won] = contest.winner[won]
         # vessels keep their size when muscles shrink
         vessels = canvas.discs(placed[self._vessels], knots[self._vessels, 2])
