@@ -164,6 +164,10 @@ _row("rib_marrow", 120, None, "marrow", _BONE)
 for _number in RIBS:
     for _side in SIDES:
         _row(f"rib_{_number}_{_side}", 550, None, "cortex", _BONE)
+# The shell of a vertebral body, endplates and wall: so thin and so full of holes that it is never as bright as cortex
+for _level in (*CERVICAL, *THORACIC, *LUMBAR, "S1"):
+    _own = (f"vertebra_{_level}",) if f"vertebra_{_level}" in STORED_SCHEMAS["l3_slice"] else ()
+    _row(f"{_level}_shell", 430, None, "cortex", _BONE, *_own)
 
 TISSUES: dict[str, Tissue] = {
     name: Tissue(name, number, hu, enhanced, texture, labels)

@@ -43,7 +43,7 @@ def slice_at(frame: Frame, z: float, spine: Spine | None = None) -> Canvas:
 
 
 def bone(canvas: Canvas, *levels: str) -> np.ndarray:
-    names = tuple(f"{level}_{part}" for level in levels for part in ("cortex", "marrow"))
+    names = tuple(f"{level}_{part}" for level in levels for part in ("cortex", "shell", "marrow"))
     return ids(names)[canvas.tissue]
 
 
@@ -68,7 +68,7 @@ def test_bodies_end_at_their_endplates(variant: Variant) -> None:
                 continue
             inside = tissue_at(spine, middle + along * (end - vertebra.z - 0.5 * outwards))
             outside = tissue_at(spine, middle + along * (end - vertebra.z + 0.5 * outwards))
-            assert inside == f"{level}_cortex"
+            assert inside == f"{level}_shell"
             assert outside == "disc"
 
 
@@ -89,6 +89,23 @@ def test_levels_follow_each_other_with_a_disc_between(variant: Variant) -> None:
 def test_l3_ends_at_height_zero() -> None:
     for seed in range(5):
         assert frame_of(seed, scoliosis=seed / 4).vertebrae["L3"].inferior_z == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_endplate_is_a_thin_hollow_shell() -> None:
+    for seed in range(3):
+        frame = frame_of(seed)
+        spine, l3 = Spine(frame), frame.vertebrae["L3"]
+        for z in (-1.5, -0.5, 0.5):
+            tissue = slice_at(frame, z, spine).tissue
+            body = ids(("L3_shell", "L3_marrow", "disc"))[tissue]
+            shell = ids("L3_shell")[tissue].sum() / body.sum()
+            assert 0.05 < shell < 0.6, (seed, z)  # a slice sees a part of it, and disc or marrow
+        # disc where the plate is hollow, bone around it
+        low = slice_at(frame, -1.2, spine).tissue
+        middle = low[round((l3.x + 80) / STEP), round((l3.y + 120) / STEP)]
+        assert BY_ID[middle].name == "disc"
+        assert bone(slice_at(frame, -1.2, spine), "L3").sum() * STEP**2 > 100
+        assert not ids("L3_shell")[slice_at(frame, -4.5, spine).tissue].any()
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -170,7 +187,7 @@ def test_bones_stay_under_the_fascia() -> None:
         spine, trunk = Spine(frame), Trunk(frame)
         for z in np.arange(-90, 380, 19.0):
             canvas = slice_at(frame, float(z), spine)
-            bones = np.isin(canvas.tissue, [t.id for t in BY_ID if t.name.endswith(("_cortex", "_marrow"))])
+            bones = np.isin(canvas.tissue, [t.id for t in BY_ID if t.name.endswith(("_cortex", "_shell", "_marrow"))])
             within = np.zeros_like(bones)
             mask = canvas.polygon(trunk.outer(float(z)))
             within[mask.window] = mask.inside

@@ -17,8 +17,12 @@ from lib.phantoms.shapes import Curve, Tube, ellipse, inset
 SKULL_BASE_Z = 520.0
 """Upper end of the canal, reference mm."""
 
-_CORTEX_MM, _ENDPLATE_MM, _ARCH_CORTEX_MM, _CANAL_WALL_MM = 0.9, 1.3, 2.0, 1.3
+_SHELL_MM, _ENDPLATE_MM, _ARCH_CORTEX_MM, _CANAL_WALL_MM = 0.9, 1.0, 2.0, 1.3
 _JOINT_GAP_MM = 1.3
+_WEDGE = (0.012, 0.014)
+"""Spread of how much the two plates of a body part to the right and to the front, mm per mm."""
+_INTO_PLATE_MM = 1.6
+"""How far a disc reaches into the bodies, which are drawn over it, so that it fills their hollow plates."""
 _FAR_MM = 99.0
 _ARCH_REACH_MM = 40.0
 """How far above and below its body a vertebra reaches at most."""
@@ -108,23 +112,24 @@ class Spine:
         surfaces = [_surface(cut, thing) for thing in bones]
         if in_canal:
             part, wall = self._canal_field(cut)
-            for outer, inner in surfaces:
+            for outer, inner, _ in surfaces:
                 outer[part] = np.maximum(outer[part], -wall)
                 inner[part] = np.maximum(inner[part], _CANAL_WALL_MM - wall)
-        for (upper, upper_in), (lower, lower_in) in pairwise(surfaces):
+        for (upper, upper_in, _), (lower, lower_in, _) in pairwise(surfaces):
             middle = (upper - lower) / 2
             gap = _JOINT_GAP_MM / 2
             canvas.fill(replace(cut.mask, inside=(upper < 0) & (lower < 0)), "cartilage")
             for field, inner, share in ((upper, upper_in, middle), (lower, lower_in, -middle)):
                 np.maximum(field, share + gap, out=field)
-                np.maximum(inner, share + gap + _CORTEX_MM, out=inner)
-        for thing, (outer, inner) in zip(bones, surfaces, strict=True):
+                np.maximum(inner, share + gap + _SHELL_MM, out=inner)
+        for thing, (outer, inner, in_body) in zip(bones, surfaces, strict=True):
             inside = outer < 0
             if thing.level == "S1" and thing.body is not None:
                 # one bone with the rest of the sacrum: no cortex between them, but for the endplate
                 _, plate = thing.body.fields(cut, cut.whole())
                 inner[canvas.is_any(cut.mask, "sacrum_marrow") & inside & (plate < -_ENDPLATE_MM)] = -1.0
             canvas.fill(replace(cut.mask, inside=inside), f"{thing.level}_cortex")
+            canvas.fill(replace(cut.mask, inside=inside & in_body), f"{thing.level}_shell")
             canvas.fill(replace(cut.mask, inside=inner < 0), f"{thing.level}_marrow")
 
     def _canal_field(self, cut: Cut) -> tuple[tuple[slice, slice], Field]:
@@ -157,15 +162,17 @@ def _body(frame: Frame, vertebra: Vertebra, spur: float) -> Block | None:
         return None
     if level == "S1":
         freed = frame.person.variant.transition == "lumbarisation"
-        return block_of(vertebra, waist=0.04, taper=0.1 if freed else _SACRAL_TAPER, front=0.02, rim=0.8)
-    rim = min(1.5, 0.16 * vertebra.disc)
+        return block_of(vertebra, waist=0.04, taper=0.1 if freed else _SACRAL_TAPER, front=0.02, rims=(0.8, 0.8))
+    # the lower plate is the hollower one
+    rims = (min(2.8, 0.27 * vertebra.disc), min(1.5, 0.16 * vertebra.disc))
+    wedge = tuple(float(part) for part in frame.rng(f"plates of {level}").normal((0.0, 0.012), _WEDGE))
     if is_sacralised(frame, level):
-        return block_of(vertebra, waist=0.02, front=0.02, rim=rim)  # squared
+        return block_of(vertebra, waist=0.02, front=0.02, rims=rims, wedge=wedge)  # squared
     if level[0] == "L":
-        return block_of(vertebra, waist=0.09, front=0.03, rim=rim, spur=spur)
+        return block_of(vertebra, waist=0.09, front=0.03, rims=rims, wedge=wedge, spur=spur)
     if level[0] == "T":
-        return block_of(vertebra, waist=0.07, front=0.14, rim=rim, spur=spur * 0.7)
-    return block_of(vertebra, waist=0.04, front=0.05, rim=rim * 0.6, spur=spur * 0.5)
+        return block_of(vertebra, waist=0.07, front=0.14, rims=rims, wedge=wedge, spur=spur * 0.7)
+    return block_of(vertebra, waist=0.04, front=0.05, rims=(0.6 * rims[0], 0.6 * rims[1]), spur=spur * 0.5)
 
 
 def _bones(level: str, body: Block | None, bars: list[Bar], roots: list[Tube]) -> _Bones:
@@ -242,30 +249,32 @@ def _paint_disc(canvas: Canvas, cut: Cut, disc: _Disc) -> None:
     inside = (side < 0) & (plate < 0) & (cut.along(disc.above.axes[2], disc.above.place, part) < 0)
     if disc.below is not None:
         inside &= cut.along(disc.below.axes[2], disc.below.place, part) > 0
-        inside &= cut.along(disc.below.axes[2], disc.below.place, part) > disc.below.half - 1.0
-    inside &= cut.along(disc.above.axes[2], disc.above.place, part) < 1.0 - disc.above.half
+        inside &= cut.along(disc.below.axes[2], disc.below.place, part) > disc.below.half - _INTO_PLATE_MM
+    inside &= cut.along(disc.above.axes[2], disc.above.place, part) < _INTO_PLATE_MM - disc.above.half
     mask = np.zeros(cut.mask.inside.shape, bool)
     mask[part] = inside
     canvas.fill(replace(cut.mask, inside=mask), "disc")
 
 
-def _surface(cut: Cut, bones: _Bones) -> tuple[Field, Field]:
-    """Distances of all voxels of the window from a vertebra's outer surface and from the inside of its cortex."""
+def _surface(cut: Cut, bones: _Bones) -> tuple[Field, Field, npt.NDArray[np.bool_]]:
+    """Distances of the window's voxels from a vertebra's outer surface and from the inside of its cortex; its body."""
     outer = np.full(cut.mask.inside.shape, _FAR_MM)
     inner = np.full(cut.mask.inside.shape, _FAR_MM)
+    in_body = np.zeros(cut.mask.inside.shape, bool)
     body = bones.body
     if body is not None and abs(cut.z - body.place[2]) < body.reach[2]:
         part = cut.part((body.place - body.reach)[:2], (body.place + body.reach)[:2])
         side, plate = body.fields(cut, part)
         outer[part] = np.maximum(side, plate)
-        inner[part] = np.maximum(side + _CORTEX_MM, plate + _ENDPLATE_MM)
+        inner[part] = np.maximum(side + _SHELL_MM, plate + _ENDPLATE_MM)
+        in_body[part] = outer[part] < 0
     for bar in bones.bars:
         if bar.low[2] < cut.z < bar.high[2]:
             part = cut.part(bar.low[:2], bar.high[:2])
             field = bar.field(cut, part)
             outer[part] = np.minimum(outer[part], field)
             inner[part] = np.minimum(inner[part], field + _ARCH_CORTEX_MM)
-    return outer, inner
+    return outer, inner, in_body
 
 
 def _canal(frame: Frame, vertebrae: list[Vertebra], sizes: list[ArchSize]) -> Curve:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ Field = npt.NDArray[np.float64]
 
 _SPAN_MM = 25.0
 _TINY, _NEAR = 1e-9, 1e-6
+_DEEPER_BEHIND, _DEEPER_BESIDE = 0.5, 1.35
 
 
 class Cut:
@@ -166,7 +168,8 @@ class Block:
         waist: by which share it is slimmer half way up.
         taper: by which share it is slimmer at its lower end.
         front: by which share it is narrower in front than behind.
-        rim: how far the plates' rims stand up over their middles, mm.
+        rims: how far the rims of the lower and the upper plate stand up over their middles, mm.
+        wedge: how much the plates part to the right and to the front, mm per mm.
         spur: how far the edges stick out, mm: osteophytes.
     """
 
@@ -178,13 +181,15 @@ class Block:
     waist: float = 0.0
     taper: float = 0.0
     front: float = 0.06
-    rim: float = 0.0
+    rims: tuple[float, float] = (0.0, 0.0)
+    wedge: tuple[float, float] = (0.0, 0.0)
     spur: float = 0.0
 
     @cached_property
     def reach(self) -> npt.NDArray[np.float64]:
         """How far it reaches from its middle along x, y, z, mm, at most."""
-        extent = np.array([[self.a + self.spur], [self.b + self.spur], [self.half + self.rim]])
+        parting = abs(self.wedge[0]) * self.a + abs(self.wedge[1]) * self.b
+        extent = np.array([[self.a + self.spur], [self.b + self.spur], [self.half + max(self.rims) + parting]])
         return np.abs(self.axes * extent).sum(axis=0) + 1.0  # type: ignore[no-any-return]
 
     def fields(self, cut: Cut, part: tuple[slice, slice]) -> tuple[Field, Field]:
@@ -203,11 +208,17 @@ class Block:
         # the small numbers keep the axis itself, where both factors have no value, well inside
         k = np.sqrt(np.sqrt(xx * xx + yy * yy + 1.4 * xx * yy) + _NEAR)
         side = (1.0 - 1.0 / k) * np.sqrt(u * u + v * v + _NEAR * self.b**2)
-        plate = np.abs(w) - (self.half + self.rim * np.minimum(k, 1.0) * np.minimum(k, 1.0))
+        plate = np.abs(w) - self.half
+        if any(self.rims):
+            # a hollow plate, deepest on both sides of the midline and behind the middle
+            rise = np.minimum(k * k, 1.0)
+            rise = rise + (1.0 - rise) * (_DEEPER_BEHIND * y - _DEEPER_BESIDE * xx)
+            plate = plate - np.where(w < 0, self.rims[0], self.rims[1]) * rise
+            plate = plate - (self.wedge[0] * u + self.wedge[1] * v)
         return side, plate
 
 
-def block_of(vertebra: Vertebra, **shape: float) -> Block:
+def block_of(vertebra: Vertebra, **shape: Any) -> Block:
     """The body of a vertebra."""
     axes = vertebra.axes
     place = np.array([vertebra.x, vertebra.y, vertebra.z])
