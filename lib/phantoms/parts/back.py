@@ -46,6 +46,11 @@ _QUADRATUS: dict[str, list[tuple[float, float]]] = {
     "L4": [(40, -25), (58, -24), (75, -30), (91, -41), (74, -45), (55, -38)],
 }
 
+_LOWEST_ORIGIN = -8.0
+"""z down to which the quadratus lumborum reaches in every body, mm."""
+_HELD = 95.0
+"""How far, mm, from the spine muscles keep their place when it turns; those nearer to it turn with it."""
+
 
 class Back:
     """The muscles along the spine: erector spinae, multifidus, quadratus lumborum."""
@@ -80,11 +85,14 @@ class Back:
         self._multifidus = loft(_MULTIFIDUS, (0, 0.2), 36.0)
         self._erector = loft(_ERECTOR, (1, 0.35), 30.0)
         self._quadratus = self._quadratus_loft(levels)
+        turned = sorted((vertebra.z, float(np.tan(vertebra.turn))) for vertebra in vertebrae.values())
+        self._turn_z, self._turn = np.array(turned).T
 
     def _quadratus_loft(self, levels: dict[str, float]) -> Loft:
         """From the twelfth rib to the iliac crest; it grows around the tips of the transverse processes."""
         size = self._frame.sizes.paraspinal
-        crest = self._frame.heights["iliac_crest"] - 6
+        # with four lumbar vertebrae the crest stands beside L3, but the muscle arises further back and lower
+        crest = min(self._frame.heights["iliac_crest"] - 6, _LOWEST_ORIGIN)
         outlines = {}
         for level, corners in _QUADRATUS.items():
             if levels.get(level, crest) > crest:
@@ -100,12 +108,15 @@ class Back:
         x0, y0 = self._frame.column(z)
         named = (
             (self._quadratus, "quadratus_lumborum"),
-            (self._erector, "erector_spinae"),
             (self._multifidus, "multifidus"),
+            (self._erector, "erector_spinae"),
         )
+        turn = float(np.interp(z, self._turn_z, self._turn))
         for loft, name in named:
             outline = loft.at(z)
             if outline is None:
                 continue
             for sign, size in self._sides.items():
-                canvas.fill(outline * (sign * size, size) + (x0, y0), name, over=_ROOM)
+                points = outline * (sign * size, size)
+                points[:, 0] -= turn * points[:, 1] * np.maximum(1.0 - np.abs(points[:, 0]) / _HELD, 0.0)
+                canvas.fill(points + np.array([x0, y0]), name, over=_ROOM)
