@@ -131,6 +131,25 @@ def test_wasted_muscles_leave_more_fat_between_them() -> None:
     assert shares[0] > 1.2 * shares[1] > 1.2 * shares[2]
 
 
+def test_the_planes_of_fat_are_uneven_and_wider_in_the_fat_and_the_old() -> None:
+    shares = []
+    for age, fat in ((30.0, 60.0), (55.0, 150.0), (85.0, 300.0)):
+        frame = make_frame(Person(age_years=age, thigh_fat_cm2=fat), 2)
+        canvas = slice_at(frame, -400)
+        shares.append(area_cm2(canvas, "intermuscular_fat") / area_cm2(canvas, *MUSCLES))
+    assert shares[0] < shares[1] < shares[2]
+    # how much of the border between two large muscles is without a voxel of fat
+    frame = make_frame(Person(age_years=55.0), 2)
+    touching, apart = 0, 0
+    for z in range(-440, -340, 10):
+        tissue = slice_at(frame, z).tissue
+        biceps, tendinosus = (tissue == TISSUES[name].id for name in ("biceps_femoris", "semitendinosus"))
+        near = [np.roll(biceps, shift, axis) for axis in (0, 1) for shift in (-2, -1, 1, 2)]
+        touching += int((np.any([near[1], near[2], near[5], near[6]], axis=0) & tendinosus).sum())
+        apart += int((np.any(near, axis=0) & tendinosus).sum())
+    assert 0.1 * apart < touching < 0.7 * apart
+
+
 def test_femoral_vessels_run_from_the_front_to_the_hollow_of_the_knee() -> None:
     frame = frame_of()
     places = [centre(slice_at(frame, z), "peripheral_vessel", 1) for z in (-290, -400, -560)]

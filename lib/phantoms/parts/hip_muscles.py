@@ -13,6 +13,7 @@ from lib.phantoms.parts.thigh_tiling import Tiling
 from lib.phantoms.shapes import Curve, mirrored
 
 _OVER = ("intermuscular_fat", "peritoneal_fat", "retroperitoneal_fat")
+_BEHIND_MM = 40.0  # from the back end of the wing to far behind the body's muscles
 _WING_ENDS = -150.0
 """Height below which the ilium is no wing any more, reference mm with five lumbar vertebrae."""
 
@@ -72,8 +73,10 @@ class HipMuscles:
 
 
 def _inside(line: npt.NDArray[np.float64]) -> Points:
-    """The side of the right iliac wing, from its middle line on, that faces the pelvis and the spine."""
-    return np.concatenate([line[:, :2], [[0.0, line[-1, 1]], [0.0, line[0, 1]]]])
+    """The side of the right iliac wing, from its middle line on, that faces the pelvis, the spine and the back."""
+    x, y = line[0, :2]
+    behind = [[0.0, line[-1, 1]], [0.0, y - _BEHIND_MM], [x, y - _BEHIND_MM]]
+    return np.concatenate([line[:, :2], behind])
 
 
 def _placed(outline: Points, sign: float) -> Points:

@@ -136,18 +136,17 @@ class Tiling:
         room = canvas.box(left, right, back, front)
         if not room.inside.size:
             return
-        uneven, bend_x, bend_y = self._field.at(*canvas.positions(room), z)
+        width, bend_x, bend_y = self._field.at(*canvas.positions(room), z)
         contest = _Contest(canvas, room, bend_x * np.float32(_BEND_MM), bend_y * np.float32(_BEND_MM))
         barred = None if within is None else _in_window(canvas.polygon(within), room)
         for tissue, spots, sizes, reach in entries:
             contest.enter(tissue, spots, sizes, reach, barred if tissue in _ON_WING else None)
-        uneven = np.maximum(np.float32(1) + np.float32(_UNEVEN) * uneven, np.float32(0))
-        uneven *= np.float32(self._plane_mm)
-        uneven += np.float32(_PLANE_ATROPHIED_MM * max(1.0 - self._vigour, 0.0))
-        won = contest.won(uneven * self._planes.take(contest.winner, mode="clip"))
+        width = np.maximum(np.float32(1) + np.float32(_UNEVEN) * width, np.float32(0))
+        width *= np.float32(self._plane_mm + _PLANE_ATROPHIED_MM * max(1.0 - self._vigour, 0.0))
+        won = contest.won(width * self._planes.take(contest.winner, mode="clip"))
         won &= canvas.is_any(room, over)
         beside = _widened(canvas.is_any(room, _NEIGHBOURS)) & (contest.winner != _ILIOPSOAS)
-        won &= ~(beside & (uneven > np.float32(_TOUCH_MM)))
+        won &= ~(beside & (width > np.float32(_TOUCH_MM)))
         canvas.tissue[room.window][won] = contest.winner[won]
         # vessels keep their size when muscles shrink
         vessels = canvas.discs(placed[self._vessels], knots[self._vessels, 2])
