@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -130,20 +129,16 @@ def _ray_numbers(cells: tuple[int, int], direction: tuple[int, int]) -> npt.NDAr
 
 _METAL_FROM = 3200
 _METAL_CELL_MM = 1.5
-_REACH = 8
-_FAN = sorted(
-    (
-        (a, b)
-        for a in range(-_REACH, _REACH + 1)
-        for b in range(_REACH + 1)
-        if gcd(a, b) == 1 and (b > 0 or a > 0) and a * a + b * b <= _REACH**2
-    ),
-    key=lambda direction: float(np.arctan2(direction[1], direction[0])),
-)
-_FAN_SMOOTHING = 120  # times that a ray is averaged with its neighbours, for the whole half circle
-_RAMP_REACH = 31  # values on either side that the ramp filter sees
-_OPAQUE, _DARKEST = 300.0, 12000.0  # from where more metal on a ray no longer adds as much error
-_SHADOW_HU, _STARVED_HU = 7.0, 85.0
+_ANGLES = 120
+_UNIT_BITS = 12
+_UNIT = 1 << _UNIT_BITS
+_FAN = np.rint(
+    _UNIT * np.stack([part(np.pi * (np.arange(_ANGLES) + 0.5) / _ANGLES) for part in (np.cos, np.sin)], axis=1)
+).astype(np.intp)
+"""Across the rays of every direction of the half circle, in whole numbers: 4096 to a cell."""
+_OPAQUE, _DARKEST = 150.0, 9000.0  # from where more metal on a ray no longer adds as much error
+_SHADOW_HU, _STARVED_HU = 9.0, 300.0
+_LIMIT_HU = 600.0
 
 
 def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Generator) -> Field | None:
@@ -164,64 +159,67 @@ def metal_streaks(hu: Field, spacing: tuple[float, float], rng: np.random.Genera
     if not is_metal.any():
         return None
     block = max(round(_METAL_CELL_MM / spacing[0]), 1)
-    cell = block * spacing[0]
     nx, ny = hu.shape
     m, n = -(-nx // block), -(-ny // block)
     dense = np.zeros((m * block, n * block), np.int32)
     dense[:nx, :ny] = np.clip(hu - (_METAL_FROM - 1000), 0, 20000).astype(np.int32) * is_metal
-    metal = _block_sums(dense, block, block)
-    i, j = np.nonzero(metal)
-    error = np.zeros((m, n))
-    for direction, share in zip(_FAN, _fan_shares(), strict=True):
-        number, distance = _thick_rays((m, n), direction)
-        count = int(number.max()) + 1
-        # mm of metal of 1000 HU on the ray
-        path = np.bincount(number[i, j], weights=metal[i, j], minlength=count) * (
-            cell / (distance * block * block * 1000.0)
-        )
-        path = _averaged(path)
-        shadow = path * path / (1 + path / _OPAQUE)
-        shadow = shadow / (1 + shadow / _DARKEST)
-        noise = rng.integers(-128, 128, count) / 74.0
-        starved = np.sqrt(path / (1 + path / _OPAQUE)) * noise
-        ray = (_STARVED_HU * starved - _SHADOW_HU * _ramp_filtered(shadow)) * share
-        for _ in range(round(share * _FAN_SMOOTHING)):
-            ray = _averaged(ray)  # a direction that stands for many is as broad as they are
-        error += ray[number]
-    limited: Field = np.clip(error, -600, 600).astype(np.float32)
+    rays = _wrong_rays(_block_sums(dense, block, block), spacing[0] / (block * 1000.0), rng)
+    x, y = np.arange(m), np.arange(n)
+    error, part, number = np.zeros((m, n), np.float32), np.empty((m, n), np.float32), np.empty((m, n), np.intp)
+    for (a, b), ray in zip(_FAN, rays, strict=True):
+        np.add((a * x + m * _UNIT)[:, None], (b * y)[None, :], out=number)
+        np.right_shift(number, _UNIT_BITS, out=number)
+        error += ray.take(number, mode="clip", out=part)
+    limited: Field = np.clip(error, -_LIMIT_HU, _LIMIT_HU)
     return np.repeat(np.repeat(limited, block, axis=0), block, axis=1)[:nx, :ny]
 
 
-@lru_cache(maxsize=256)
-def _thick_rays(cells: tuple[int, int], direction: tuple[int, int]) -> tuple[npt.NDArray[np.intp], float]:
-    """For every cell the number of the ray through it, and the distance of the rays, about one, in cells."""
-    length = float(np.hypot(*direction))
-    number = _ray_numbers(cells, direction) // round(length)
-    number.setflags(write=False)
-    return number, round(length) / length
+def _wrong_rays(metal: npt.NDArray[np.int64], unit: float, rng: np.random.Generator) -> Field:
+    """What every ray adds to the image where it runs.
 
+    Args:
+        metal: (m, n) sums of HU.
+        unit: mm of metal of 1000 HU that one of it stands for on a ray.
+        rng: random numbers.
 
-@lru_cache(maxsize=1)
-def _fan_shares() -> tuple[float, ...]:
-    """For every direction of the fan the part of the half circle that it stands for."""
-    angles = np.array([np.arctan2(b, a) for a, b in _FAN])
-    gaps = np.diff(np.concatenate([[angles[-1] - np.pi], angles, [angles[0] + np.pi]]))
-    return tuple((gaps[1:] + gaps[:-1]) / (2 * np.pi))
+    Returns:
+        (directions, rays), HU; rays are numbered from m cells before the corner of the grid on.
+    """
+    m, n = metal.shape
+    count = 2 * m + n + 2
+    i, j = np.nonzero(metal)
+    number = (_FAN[:, :1] * i + _FAN[:, 1:] * j + m * _UNIT) >> _UNIT_BITS
+    number += count * np.arange(_ANGLES)[:, None]
+    met = np.bincount(number.ravel(), weights=np.tile(metal[i, j], _ANGLES), minlength=_ANGLES * count)
+    path = _averaged(_averaged(met.reshape(_ANGLES, count) * unit))
+    shadow = path * path / (1 + path / _OPAQUE)
+    shadow = shadow / (1 + shadow / _DARKEST)
+    noise = rng.integers(-128, 128, path.shape) / 74.0
+    starved = np.sqrt(path / (1 + path / _OPAQUE)) * noise
+    wrong = _ramp_filtered(_averaged(_STARVED_HU * starved - _SHADOW_HU * shadow))
+    return (wrong / _ANGLES).astype(np.float32)
 
 
 def _ramp_filtered(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What filtered back-projection does to a projection; the sum of the result is nearly 0."""
-    taps = {k: 4 / (np.pi**2 * k**2) for k in range(1, _RAMP_REACH + 1, 2)}
-    result = values * (2 * sum(taps.values()))
-    for k, weight in taps.items():
-        result[k:] -= weight * values[:-k]
-        result[:-k] -= weight * values[k:]
+    """What filtered back-projection does to projections (directions, rays): what it adds to one ray others lack."""
+    result = values.copy()
+    # beyond the outermost metal there is nothing to filter
+    there = np.flatnonzero(values.any(axis=0))
+    low, high = int(there[0]), int(there[-1]) + 1
+    inner, count = values[:, low:high], values.shape[1]
+    for k in range(1, count, 2):
+        weight = 4 / (np.pi**2 * k**2)
+        part = weight * inner
+        first, last = max(low - k, 0), max(high - k, 0)
+        result[:, first:last] -= part[:, high - low - (last - first) :]
+        first, last = min(low + k, count), min(high + k, count)
+        result[:, first:last] -= part[:, : last - first]
     return result
 
 
 def _averaged(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Each value's average with its neighbours."""
+    """Each value's average with its neighbours, (directions, rays)."""
     result = values * 0.5
-    result[1:] += 0.25 * values[:-1]
-    result[:-1] += 0.25 * values[1:]
+    result[:, 1:] += 0.25 * values[:, :-1]
+    result[:, :-1] += 0.25 * values[:, 1:]
     return result
