@@ -174,6 +174,15 @@ class CaseStore(Datastore):
         case = self._cases.present(image_id)
         return facts_of(json.loads(case.facts)).updated(facts_of(json.loads(case.info)))
 
+    def patient(self, image_id: str) -> str:
+        """Whose image it is: ``patient`` in the image's info, else from DICOM, else nobody's but this case's.
+
+        Raises:
+            Refusal: 404 for an unknown id.
+        """
+        case = self._cases.present(image_id)
+        return str(json.loads(case.info).get("patient") or json.loads(case.facts).get("patient") or image_id)
+
     def add_image(self, image_id: str | None, image_filename: str, image_info: dict[str, Any] | None = None) -> str:
         """Store a new image after checking that it is a CT.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,14 @@ def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> None:
 def series_facts(folder: Path) -> dict[str, Any]:
     """What is known of the patient (see :class:`lib.images.PatientFacts`) and the identifiers of study and series.
 
+    ``patient`` tells patients apart without naming them: a hash of PatientID, where there is one.
+
     Raises:
         Refusal: a DICOM file in the folder is damaged.
     """
     header = next((h for h in dicom_headers(folder).values() if h.get("Modality") == "CT"), pydicom.Dataset())
     facts = {name: value for name, value in vars(patient_facts(header)).items() if value is not None}
+    number = f"{header.get('IssuerOfPatientID') or ''}/{header.get('PatientID') or ''}"
+    if not number.endswith("/"):
+        facts["patient"] = hashlib.sha256(number.encode()).hexdigest()[:16]
     return facts | {name: str(header[name].value) for name in _IDENTIFIERS if name in header}

@@ -123,6 +123,7 @@ class TestDicomFolders:
             ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
             ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
             ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.Modality = study, series, "CT"
+            ds.PatientID = "P-1234"
             ds.PatientSex, ds.PatientAge, ds.PatientSize, ds.PatientName = "F", "067Y", "1.62", "Doe^Jane"
             ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, 3.0 * k], [1, 0, 0, 0, 1, 0]
             ds.PixelSpacing, ds.SliceThickness = [0.7, 0.7], 3.0
@@ -132,6 +133,13 @@ class TestDicomFolders:
             ds.PixelData = hu[k].tobytes()
             pydicom.dcmwrite(studies / "from pacs" / f"{k}.dcm", ds, write_like_original=False)
         return hu, str(study), str(series)
+
+    def test_a_patient_is_told_from_others_by_the_dicom_id_and_not_named(self, store, series):
+        del series
+        store.get_image_uri("from pacs")
+        patient = store.patient("from pacs")
+        assert patient != "from pacs"
+        assert "P-1234" not in patient
 
     def test_a_folder_is_one_case_converted_when_first_asked_for(self, store, series):
         hu, study, series_uid = series
@@ -405,6 +413,14 @@ class TestImageInfo:
         assert store.case_facts("ann") == PatientFacts(sex="F", height_m=1.61, weight_kg=58.0)
         assert store.get_image_info("ann")["strategy"] == {"random": {"ts": 1}}
         assert store.get_image_info("ann")["odd"] is None
+
+    def test_two_files_of_one_patient_can_be_said_to_be_that(self, store, studies):
+        assert store.patient("ann") == "ann"
+        store.update_image_info("ann", {"patient": "A 17"})
+        store.close()
+        for path in (studies / "sarcopenia").glob("index.sqlite*"):
+            path.unlink()
+        assert CaseStore(studies).patient("ann") == "A 17"
 
     @pytest.mark.parametrize(
         "wrong",
