@@ -33,7 +33,7 @@ from lib.stores.history import History, labelled_mark
 from lib.stores.index import CASES, CURRENT, EVENTS, REVISIONS, SCORES, SETTINGS, get_setting
 from lib.stores.names import check_name, check_new_id, folder_name
 from lib.stores.opening import TakeOver, may_be_saved_under, open_index, rebuild_from_sidecars
-from lib.stores.patient import EnteredFacts, facts_of, with_checked_facts
+from lib.stores.patient import KEPT, EnteredFacts, facts_of, with_checked_facts
 from lib.stores.plain import plain, to_json
 from lib.stores.records import FINAL, UNINTERPRETED, Event, Revision
 from lib.stores.saving import checked_labels, save_labels
@@ -595,7 +595,7 @@ class CaseStore(Datastore):
 
     def _merge_info(self, connection: Connection, image_id: str, info: Mapping[str, Any]) -> None:
         merged = self._cases.merge_info(connection, image_id, info)
-        if info.keys() & PatientFacts.__dataclass_fields__.keys():
+        if info.keys() & set(KEPT):
             self._entered.keep(image_id, merged)
 
     def _refuse_other_grid(self, image_id: str, path: Path) -> None:

@@ -15,7 +15,8 @@ from lib.stores.files import stage, sync_folder
 from lib.stores.names import folder_name
 from lib.stores.plain import to_json
 
-_KEPT = (*PatientFacts.__dataclass_fields__, "patient")
+KEPT = (*PatientFacts.__dataclass_fields__, "patient")
+"""What of an image's info is kept in a file beside the index."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class EnteredFacts:
 
     def keep(self, image_id: str, info: Mapping[str, Any]) -> None:
         """Write the facts in the info of a case, instead of what was kept before."""
-        facts = {name: info[name] for name in _KEPT if name in info}
+        facts = {name: info[name] for name in KEPT if name in info}
         text = to_json({"image": image_id, "facts": facts})
         stage(text.encode(), scratch=self._scratch).replace(self.path(image_id))
         sync_folder(self._folder)
