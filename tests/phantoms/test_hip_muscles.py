@@ -77,6 +77,13 @@ def test_the_iliac_wing_parts_the_gluteal_muscles_from_the_iliacus(seed: int, se
     assert (canvas.tissue[within] == TISSUES["iliacus"].id).sum() * STEP**2 > 400
 
 
+def test_iliacus_and_psoas_become_one_muscle_at_one_height() -> None:
+    frame = frame_of(2, "F")
+    for z in range(-145, -110, 3):
+        canvas = slice_at(frame, z)
+        assert (area_cm2(canvas, "iliacus") > 0) != (area_cm2(canvas, "iliopsoas") > 0)
+
+
 @pytest.mark.parametrize("side", [1, -1])
 def test_around_the_hip_joint(side: int) -> None:
     canvas = slice_at(frame_of(2), -188)

@@ -14,6 +14,7 @@ from lib.phantoms.shapes import Curve, mirrored
 
 _OVER = ("intermuscular_fat", "peritoneal_fat", "retroperitoneal_fat")
 _BEHIND_MM = 40.0  # from the back end of the wing to far behind the body's muscles
+_JUNCTION_MM = 30.0  # above the acetabulum, where psoas and iliacus become one muscle
 _WING_ENDS = -150.0
 """Height below which the ilium is no wing any more, reference mm with five lumbar vertebrae."""
 
@@ -36,6 +37,7 @@ class HipMuscles:
         self._wings = iliac_wings(frame)
         self._wing_low = _WING_ENDS + frame.pelvis_shift
         self._sides = [Tiling(frame, side, COURSES) for side in ("right", "left")]
+        self._junction = frame.heights["acetabulum_top"] + _JUNCTION_MM
         self._size = frame.sizes.psoas
         shift = frame.pelvis_shift
         heights = _REFERENCE[0] + shift, frame.heights["asis"], frame.heights["iliac_crest"]
@@ -53,7 +55,8 @@ class HipMuscles:
                 within = _placed(_inside(line), sign)
                 iliacus = self._iliacus_outline(line, z)
                 if iliacus is not None:
-                    canvas.fill(_placed(iliacus, sign), "iliacus", over=_OVER)
+                    name = "iliacus" if z > self._junction else "iliopsoas"
+                    canvas.fill(_placed(iliacus, sign), name, over=_OVER)
             tiling.paint(canvas, _OVER, within)
 
     def _iliacus_outline(self, line: npt.NDArray[np.float64], z: float) -> Points | None:
