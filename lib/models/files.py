@@ -1,0 +1,140 @@
+"""Writing among the models so that a process killed at any moment leaves the whole of a thing or nothing of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+
+from lib.refusals import Refusal
+
+_T = TypeVar("_T")
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_LOCK_PATIENCE_S = 120.0  # held for single small writes only; whoever holds it for longer hangs
+_WINDOWS_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+@contextmanager
+def refusing_os_errors(purpose: str) -> Iterator[None]:
+    """Turn what the operating system says no to into a sentence for the user.
+
+    Args:
+        purpose: what is being done, as the sentence's subject ("Keeping the new version of l3_muscle").
+
+    Raises:
+        Refusal: an ``OSError`` came out of the block; 507 when the disk is full, else 503.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(purpose) from error
+        raise Refusal(f"{purpose} failed: {error.strerror or error}.", status=503) from error
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is full."""
+    return error.errno in _DISK_FULL
+
+
+def disk_full(purpose: str) -> Refusal:
+    """What to say when the disk is full."""
+    return Refusal(f"{purpose} failed because the disk is full: free some space and try again.", status=507)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes and threads out of what the lock file stands for.
+
+    Raises:
+        Refusal: somebody else has held it for two minutes.
+        OSError: the lock file cannot be made.
+    """
+    lock = FileLock(path, timeout=_LOCK_PATIENCE_S)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        sentence = (
+            f"Another program has kept {path.parent.name}/{path.name} locked for two minutes: end it if it hangs."
+        )
+        raise Refusal(sentence, status=503) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file, or replace one, in a single step that survives a power cut; the caller holds its lock.
+
+    Raises:
+        OSError: it cannot be written; the file that was there before is still there.
+    """
+    # One fixed name: what a killed process left of it is overwritten by the next one.
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        patiently(lambda: temporary.replace(path))
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that another process may be replacing at this moment.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    return patiently(path.read_bytes)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, synced to the disk."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file and folder below, and the folder itself, to the disk."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+            continue
+        with path.open("r+b") as file:  # Windows syncs only what is open for writing
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's list of names to the disk; Windows does so by itself and cannot be asked."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def patiently(action: Callable[[], _T]) -> _T:
+    """Do something to a file that Windows forbids for the moments in which somebody else has the file open."""
+    for pause in _WINDOWS_PAUSES_S if os.name == "nt" else ():
+        try:
+            return action()
+        except PermissionError:
+            time.sleep(pause)
+    return action()
