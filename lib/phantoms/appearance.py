@@ -37,6 +37,10 @@ _FATTY = {
     "gracilis": 0.6, "sartorius": 0.7,
 }  # fmt: skip
 
+# It begins beside the laminae: where those lie, mm to the side and to the front of the middle of the column, how far it
+# reaches, and by how much, in the units of the pattern, it is ahead there
+_LAMINA, _LAMINA_REACH_MM, _DEEP_FIRST = (12.0, -42.0), 34.0, 0.55
+
 # Standard deviations, HU, of the fine (millimetres) and the broad (centimetres) pattern of a texture
 _GRAIN = {
     "plain": (3.0, 2.5), "muscle": (7.0, 3.5), "fat": (8.0, 5.0), "marrow": (17.0, 11.0), "cortex": (45.0, 40.0),
@@ -95,7 +99,8 @@ class Appearance:
         rng = frame.rng("appearance")
         self._fine = Noise(rng, (2.6, 2.6, 5.0))
         self._broad = Noise(rng, (16.0, 16.0, 22.0))
-        self._fibres = Noise(rng, (3.4, 3.4, 30.0))
+        # bundles of fibres fan out to the back and the sides: mirrored on the patient's left
+        self._fibres = [Noise(rng, (1.8, 4.2, 30.0), along=(-sign, 1)) for sign in (-1, 1)]
         self._patches = Noise(rng, (8.0, 8.0, 45.0))
         self._net = Noise(rng, (11.0, 9.0, 16.0))
         self._spots = Noise(rng, (3.3, 3.3, 6.5))
@@ -110,6 +115,9 @@ class Appearance:
             if tissue.texture == "muscle":
                 wanted = min(share * _FATTY.get(tissue.name, 1.0), 0.6)
                 self._fat_from[tissue.id] = sample[int((1 - wanted) * (len(sample) - 1))]
+        self._column = frame.column
+        self._deep_first = ill
+        self._from_lamina = _table(dict.fromkeys(("multifidus", "erector_spinae"), _DEEP_FIRST * ill))
         self._fat_rise = 2.8 - 1.7 * ill
         self._bubble_from = _quantile(self._bubbles, 1 - _STOOL_GAS_SHARE)
         self._streak_hu = float(self._mean[TISSUES["intermuscular_fat"].id]) + 12.0
@@ -150,7 +158,11 @@ class Appearance:
 
     def _fatty(self, grid: Grid, z: float) -> Field:
         """A pattern that is high along the planes between bundles of fibres, and more so in patches."""
-        pattern = self._fibres.at(grid, z)
+        middle = min(max(int(np.ceil(-grid.x0 / grid.dx)), 0), grid.nx)
+        sides = (slice(0, middle), slice(middle, grid.nx))
+        pattern = np.concatenate(
+            [noise.at(grid.part((side, slice(None))), z) for noise, side in zip(self._fibres, sides, strict=True)]
+        )
         np.abs(pattern, out=pattern)
         pattern *= np.float32(-1)
         patches = self._patches.at(grid, z)
@@ -158,9 +170,23 @@ class Appearance:
         pattern += np.clip(patches, -0.7, 0.5, out=patches)
         return pattern
 
+    def _near_lamina(self, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> Field:
+        """How much further the fat of illness has come beside the laminae, and how much less far away from them."""
+        x0, y0 = self._column(z)
+        x = np.abs(grid.x0 + grid.dx * np.arange(grid.nx) - x0) - _LAMINA[0]
+        y = _heights_of(grid) - (y0 + _LAMINA[1])
+        squared = (x * x).astype(np.float32)[:, None] + (y * y).astype(np.float32)[None, :]
+        squared *= np.float32(-1.0 / _LAMINA_REACH_MM**2)
+        squared += np.float32(0.5)
+        np.maximum(squared, np.float32(-0.5), out=squared)
+        squared *= _take(self._from_lamina, tissue)
+        return squared
+
     def _add_streaks(self, hu: Field, tissue: npt.NDArray[np.uint8], grid: Grid, z: float) -> None:
         fat = self._fatty(grid, z)
         # where illness replaces the fibres, every mixture of fat and muscle occurs; streaks of the healthy are thin
+        if self._deep_first > 0:
+            fat += self._near_lamina(tissue, grid, z)
         fat = ramp(fat, _take(self._fat_from, tissue) - np.float32(0.5 / self._fat_rise), self._fat_rise)
         fat *= np.float32(self._streak_hu) - hu
         hu += fat

@@ -20,6 +20,7 @@ Taps = tuple[tuple[npt.NDArray[np.intp], Field], ...]
 _CELLS = (64, 64, 32)
 # mean over all places of the sum of squared weights of a quadratic B-spline
 _SPLINE_POWER = 0.55
+_STREAK_CELLS = 4
 _BYTE_VARIANCE = (256**2 - 1) / 12
 
 
@@ -67,12 +68,20 @@ class Noise:
     Args:
         rng: random numbers.
         size: size of the pattern along x, y and z, reference mm.
+        along: the diagonal, in cells along x and y, along which the pattern is drawn out into streaks.
     """
 
-    def __init__(self, rng: np.random.Generator, size: tuple[float, float, float]) -> None:
+    def __init__(
+        self, rng: np.random.Generator, size: tuple[float, float, float], *, along: tuple[int, int] | None = None
+    ) -> None:
         self._size = size
         scale = 1 / np.sqrt(_BYTE_VARIANCE * _SPLINE_POWER**3)
-        self._lattice = ((rng.integers(0, 256, _CELLS[::-1]) - 127.5) * scale).astype(np.float32)
+        values = rng.integers(0, 256, _CELLS[::-1]) - 127.5
+        if along is not None:
+            x, y = along
+            rolled = [np.roll(values, (k * y, k * x), axis=(1, 2)) for k in range(_STREAK_CELLS)]
+            values = np.sum(rolled, axis=0) / np.sqrt(_STREAK_CELLS)
+        self._lattice = (values * scale).astype(np.float32)
 
     def at(self, grid: Grid, z: float) -> Field:
         """The pattern in a slice at height z, reference mm: (nx, ny)."""

@@ -79,6 +79,18 @@ class TestAgeAndIllness:
     def test_fat_comes_to_the_multifidus_before_the_psoas(self):
         assert (hu_of("multifidus") < 0).mean() > 1.5 * (hu_of("psoas_major") < 0).mean()
 
+    def test_fat_of_illness_begins_beside_the_laminae(self):
+        fat = np.mean([hu_of("multifidus", seed=seed, myosteatosis=0.8) < 10 for seed in (1, 2, 3)], axis=0)
+        x, y = -100.0 + 1.6 * np.arange(128), -100.0 + 1.6 * np.arange(128)
+        deep = fat[np.abs(x) < 25][:, np.abs(y + 42) < 15].mean()
+        assert deep > 1.3 * fat[np.abs(x) > 60].mean() > 0.05
+
+    def test_fat_of_illness_lies_in_streaks_along_the_fibres(self):
+        # finer from side to side than from front to back
+        hu = hu_of("erector_spinae", myosteatosis=0.8)
+        across, along = (np.abs(np.diff(hu, axis=axis)).mean() for axis in (0, 1))
+        assert across > 1.3 * along
+
     def test_oedema_soaks_the_fat_of_the_back_but_not_the_visceral_fat(self):
         soaked, dry = hu_of("subcutaneous_fat", oedema=1.0), hu_of("subcutaneous_fat")
         back, front = soaked[:, :30].mean(), soaked[:, -15:].mean()
