@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from lib.phantoms.canvas import Points
@@ -17,7 +19,8 @@ _BESIDE = {
     -180: (216, -30, 21, 29, 3), -100: (214, -38, 29, 36, 4), -30: (210, -44, 37, 42, 5),
     20: (208, -46, 39, 42, 5), 50: (206, -46, 38, 38, 5), 90: (206, -46, 35, 38, 6),
     180: (207, -46, 37, 44, 7), 250: (208, -45, 36, 47, 7), 300: (206, -43, 37, 50, 7), 330: (198, -41, 41, 49, 7),
-    352: (187, -38, 40, 45, 6), 370: (178, -37, 34, 37, 5), 382: (170, -36, 21, 24, 4), 388: (167, -36, 8, 9, 3),
+    352: (187, -38, 40, 45, 6), 370: (178, -38, 36, 41, 5), 379: (172, -38, 27, 33, 4), 386: (168, -37, 18, 20, 4),
+    392: (166, -36, 6, 7, 3),
 }  # fmt: skip
 _RAISED = {
     322: (126, -30, 12, 14, 2), 336: (134, -30, 32, 36, 4), 360: (146, -28, 42, 46, 6), 395: (158, -26, 45, 49, 7),
@@ -43,18 +46,23 @@ class ArmSurface:
 
     def __init__(self, frame: Frame, side: str) -> None:
         self.sign = SIDE_SIGN[side]
+        self._frame, self._side = frame, side
         self.raised = not frame.arms_beside
         table = _RAISED if self.raised else _BESIDE
-        self.low, self.high = (323.0, 640.0) if self.raised else (-340.0, 387.0)
+        self.low, self.high = (323.0, 640.0) if self.raised else (-340.0, 391.0)
         # fat is spread over the body, though less over the arms
         self._fat_factor = float(np.sqrt(frame.sizes.fat))
         self._shape, self._inwards = Curve(table), Curve(_RAISED_INWARDS if self.raised else _INWARDS)
-        broad = float((self.sign * Trunk(frame).outer(_SHOULDER)[:, 0]).max()) - _SHOULDER_WIDTH
-        self._aside = Curve({_SHOULDER: broad, 400.0: broad} | ({} if self.raised else self._way_out(frame, side)))
 
-    def _way_out(self, frame: Frame, side: str) -> dict[float, float]:
+    @cached_property
+    def _aside(self) -> Curve:
+        """By how much, mm, the arm lies further outwards than in the tables."""
+        broad = float((self.sign * Trunk(self._frame).outer(_SHOULDER)[:, 0]).max()) - _SHOULDER_WIDTH
+        return Curve({_SHOULDER: broad, 400.0: broad} | ({} if self.raised else self._way_out()))
+
+    def _way_out(self) -> dict[float, float]:
         """By how much the arm gives way to trunk and thigh, by height."""
-        trunk, leg = Trunk(frame), Leg(frame, side)
+        trunk, leg = Trunk(self._frame), Leg(self._frame, self._side)
         needed = {}
         for z in _TRIED:
             skins = [surface.skin(z) for surface in (trunk, leg) if surface.low <= z <= surface.high]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from lib.phantoms.canvas import Points
@@ -30,9 +32,13 @@ class BreastSurface:
         self._rise, self._width = _RISE_MM * size**0.8, _HALF_WIDTH_MM * size**0.5
         self._height = _HALF_HEIGHT_MM * size**0.4
         self.low, self.high = self._middle - self._height + 0.5, self._middle + self._height - 0.5
+
+    @cached_property
+    def _place(self) -> tuple[float, float, float]:
+        """Where on the chest it sits: x, y, and how its base is turned."""
         _, ends = self._trunk.across(self._middle, self._sign, np.array([_AT - 0.1, _AT + 0.1]))
-        (self._x, self._y), along = ends.mean(axis=0), ends[1] - ends[0]
-        self._turn = float(np.arctan2(along[1], along[0]))
+        (x, y), along = ends.mean(axis=0), ends[1] - ends[0]
+        return float(x), float(y), float(np.arctan2(along[1], along[0]))
 
     def section(self, z: float, shrink: float = 0.0) -> Points:
         """The ellipse in which a slice cuts the whole ellipsoid.
@@ -43,7 +49,8 @@ class BreastSurface:
         """
         share = float(np.sqrt(max(1 - ((z - self._middle) / self._height) ** 2, 1e-4)))
         a, b = self._width * share - shrink, (self._rise + _BASE_MM) * share - shrink
-        return ellipse(self._x, self._y, max(a, 0.1), max(b, 0.1), turn=self._turn, n=48)
+        x, y, turn = self._place
+        return ellipse(x, y, max(a, 0.1), max(b, 0.1), turn=turn, n=48)
 
     def gland(self, z: float, share: float) -> Points | None:
         """The glandular body: a share of the breast, behind the nipple; None where it is not."""
@@ -52,9 +59,8 @@ class BreastSurface:
         if abs(off) >= 1:
             return None
         factor = share * float(np.sqrt(1 - off * off))
-        return ellipse(
-            self._x, self._y, self._width * factor * 0.85, (self._rise + _BASE_MM) * factor, turn=self._turn, n=40
-        )
+        x, y, turn = self._place
+        return ellipse(x, y, self._width * factor * 0.85, (self._rise + _BASE_MM) * factor, turn=turn, n=40)
 
     def outer(self, z: float) -> Points:
         """The fascia below: that of the trunk."""

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.phantoms.arm_surface import ArmSurface
 from lib.phantoms.canvas import Points
 from lib.phantoms.frame import Frame
-from lib.phantoms.head_surface import HeadSurface
-from lib.phantoms.legs import Leg
-from lib.phantoms.parts.cover import Surface
-from lib.phantoms.trunk import Trunk
+from lib.phantoms.parts.cover import surfaces
 
 _STATION_MM = 15.0
 _MARGIN_MM = (10.0, 30.0)  # of air around the body, world mm, as the technician leaves it
@@ -38,14 +34,9 @@ class FieldOfView:
 
 def skin_points(frame: Frame, bottom: float, top: float) -> Points:
     """Points (n, 2) of all skin outlines between two heights, reference mm."""
-    surfaces: list[Surface] = [
-        Trunk(frame),
-        HeadSurface(frame),
-        *(limb(frame, side) for limb in (Leg, ArmSurface) for side in ("left", "right")),
-    ]
     heights = np.linspace(bottom, top, max(int((top - bottom) / _STATION_MM), 1) + 1)
     return np.concatenate([
-        surface.skin(float(z)) for surface in surfaces for z in heights if surface.low <= z <= surface.high
+        surface.skin(float(z)) for surface in surfaces(frame) for z in heights if surface.low <= z <= surface.high
     ])  # fmt: skip
 
 

@@ -38,6 +38,7 @@ _SHAFT_RADIUS_MM = 14.0
 _NEAR_BONE_MM = 32.0  # beyond this distance from the shaft the muscles no longer feel that bone does not grow
 _MIDLINE_MM = 4.5  # least distance of the muscles from the midline: two layers of skin and a little fat
 _SKIN_MM = 1.8
+_EDGE_MM = 6.0  # radius with which the sides of the foot turn into its sole
 
 
 class Leg:
@@ -60,7 +61,8 @@ class Leg:
     def skin(self, z: float) -> Points:
         """The outer surface: thicker fat at the back and inside; where thighs meet they flatten each other."""
         x, y, a, b, fat = self._compartment(z)
-        cover = fat + _SKIN_MM
+        near_sole = max(1 - (z - self.low) / _EDGE_MM, 0.0)
+        cover = fat + _SKIN_MM - _EDGE_MM * (1 - float(np.sqrt(max(1 - near_sole**2, 0.0))))
         outline = ellipse(x - 0.12 * fat, y - 0.1 * fat, a + cover, b + cover, power=2.1, n=64)
         outline[:, 0] = np.maximum(outline[:, 0], 0.6)
         return outline * np.array([self.sign, 1.0])

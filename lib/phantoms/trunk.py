@@ -136,6 +136,9 @@ class _Layers(NamedTuple):
     centre: Floats
 
 
+_ABOVE_HIPS_MM = 10.0
+"""Here, between iliac crest and ribs, all of the wall is muscle."""
+
 _KEPT = 256
 _RECENT: OrderedDict[tuple[int, tuple[float, ...], float], tuple[Frame, _Layers]] = OrderedDict()
 
@@ -222,7 +225,9 @@ class Trunk:
         column = np.array(self._frame.column(z))
         column[1] += pelvic * (pelvic_y - column[1])
         centre = np.array([0.0, (inner_row[2] + back_row[0] + column[1]) / 2 + 5.0])
-        half, thickness = self._half(inner_row, wall_row, column[1], room, broad)
+        # 1 where hip bones make the wall, 0 above their crest
+        hip = 1 - float(wall_row[3]) if z < self._frame.heights["iliac_crest"] + _ABOVE_HIPS_MM else 0.0
+        half, thickness = self._half(inner_row, wall_row, column[1], room, broad, hip=hip)
         # where it is bound to the spine it follows it to the side
         lean = np.clip((inner_row[1] - half[:, 1]) / (inner_row[1] - column[1] - inner_row[4]), 0, 1) * column[0]
         right, left = half.copy(), half * (-1.0, 1.0)
@@ -250,7 +255,9 @@ class Trunk:
             centre=centre,
         )
 
-    def _half(self, row: Floats, wall: Floats, y0: float, room: float, broad: float) -> tuple[Points, Floats]:
+    def _half(
+        self, row: Floats, wall: Floats, y0: float, room: float, broad: float, *, hip: float
+    ) -> tuple[Points, Floats]:
         """The right half of the inner surface, front to back, as (n, 2), and the thickness of what lies on it.
 
         Args:
@@ -259,14 +266,15 @@ class Trunk:
             y0: middle of the spinal column.
             room: how much larger than usual the cavity is, as a share.
             broad: factor on the width.
+            hip: how much of the wall is hip bone and what lies on it.
         """
         w, yw, front, gx, gy, mid, roundness = row
         thick_front, thick_side, thick_rear, muscle = wall
         rear = y0 + mid
         front = rear + (front + self._deep - rear) * (1 + 0.5 * room)
         # the hip bones keep their place, so a broad body has more on them
-        thick_side = thick_side + (1 - muscle) * w * (broad - 1)
-        broad = 1 + muscle * (broad - 1)
+        thick_side = thick_side + hip * w * (broad - 1)
+        broad = 1 + (1 - hip) * (broad - 1)
         w, gx, yw = w * broad * (1 + 0.3 * room), gx * (1 + 0.1 * room), yw + 6 * room
         sine, cosine = _QUARTER_FRONT
         x_front, y_front = w * sine**FRONT_POWER, yw + (front - yw) * cosine**FRONT_POWER
@@ -275,7 +283,6 @@ class Trunk:
         y_side = yw + (y0 + gy - yw) * sine ** (2 / roundness)
         x_rest, y_rest = gx * (1 - _REST), y0 + gy + (mid - gy) * _REST**2 * (3 - 2 * _REST)
         half = np.stack([np.concatenate([x_front, x_side, x_rest]), np.concatenate([y_front, y_side, y_rest])], axis=1)
-        hip = 1 - muscle
         thickness = np.interp(
             _STEPS, [0, 0.06, 0.2, RECTUS_EDGE, 0.55, 0.8, 1.05, 1.5, 1.82, 2, 3],
             [0.7 * thick_front, 0.95 * thick_front, thick_front, 0.8 * thick_front, (0.72 - 0.56 * hip) * thick_side,

@@ -54,6 +54,20 @@ def bone(canvas: Canvas, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sex", ["M", "F"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_bones_of_the_shoulder_lie_under_the_skin(sex: str, beside: bool) -> None:
+    frame = frame_of(2, sex, beside=beside, fat=0.3)
+    painters = Cover(frame), ChestWall(frame), Arms(frame)
+    for z in np.arange(340.0, 400.0, 5.0):
+        canvas = Canvas(GRID, float(z))
+        for part in painters:
+            part.paint(canvas)
+        bones = bone(canvas, "humerus") | bone(canvas, "scapula") | bone(canvas, "clavicle")
+        assert bones.any() or z > 382
+        assert not (ndimage.binary_dilation(of(canvas, "air")) & bones).any()
+
+
+@pytest.mark.parametrize("sex", ["M", "F"])
 @pytest.mark.parametrize(("cavity", "fat"), [(0.5, 0.4), (1.0, 1.0), (1.6, 3.0), (2.3, 5.0)])
 def test_arms_hang_free_of_trunk_and_thighs_however_wide_these_are(sex: str, cavity: float, fat: float) -> None:
     frame = frame_of(2, sex, cavity=cavity, fat=fat)

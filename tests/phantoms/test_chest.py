@@ -79,7 +79,7 @@ def test_no_belly_above_the_domes_and_no_lung_below_the_recess(sex: str) -> None
 def test_right_dome_stands_higher_than_the_left_one() -> None:
     frame, _, _ = parts(2)
     between = (frame.heights["diaphragm_right"] + frame.heights["diaphragm_left"]) / 2
-    belly = of(slice_at(2, between), *BELLY)
+    belly = of(slice_at(2, between), *BELLY, "liver")
     assert belly[X > 0].any()
     assert not belly[X < 0].any()
 

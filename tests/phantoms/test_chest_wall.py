@@ -55,6 +55,16 @@ def test_muscles_stay_between_the_surfaces_of_the_wall(seed: int, fat: float) ->
 
 
 @pytest.mark.parametrize("sex", ["M", "F"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_wall_has_room_for_the_ribs_all_round(sex: str, seed: int) -> None:
+    trunk = Trunk(frame_of(seed, sex, fat=0.4, wall=0.6))
+    for z in (140.0, 200.0, 225.0, 250.0, 285.0):
+        for sign in (1.0, -1.0):
+            inner, outer = trunk.across(z, sign, np.linspace(0.15, 1.7, 30))
+            assert np.sqrt(((outer - inner) ** 2).sum(axis=1)).min() > 7.0
+
+
+@pytest.mark.parametrize("sex", ["M", "F"])
 def test_layers_in_their_order_on_both_sides(sex: str) -> None:
     frame = frame_of(2, sex)
     trunk = Trunk(frame)

@@ -55,6 +55,18 @@ def largest_first(flags: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("lumbar", [4, 5, 6])
+def test_the_sole_is_skin_over_a_pad_of_fat_over_the_bones(lumbar: int) -> None:
+    frame = frame_of(lumbar=lumbar)
+    sole = frame.heights["sole"]
+    under, skin, pad, foot = (set(np.unique(canvas.tissue)) for canvas in cuts(frame, sole + np.array([-1, 1, 3, 12])))
+    air, bone = set(np.flatnonzero(ids("air"))), set(np.flatnonzero(ids(FOOT_BONE)))
+    assert under == air
+    assert skin == air | set(np.flatnonzero(ids("skin")))
+    assert pad == skin | set(np.flatnonzero(ids("subcutaneous_fat")))
+    assert foot >= bone
+
+
+@pytest.mark.parametrize("lumbar", [4, 5, 6])
 def test_the_fibula_lies_at_the_outer_side_of_the_tibia_and_behind_it(lumbar: int) -> None:
     frame = frame_of(lumbar=lumbar)
     knee, ankle = frame.heights["knee"], frame.heights["ankle"]

@@ -18,6 +18,8 @@ _ROOM = ("intrathoracic_fat", "lung")
 """What the contents of the mediastinum may replace."""
 
 DIAPHRAGM_MM = 2.6
+_BARE_AREA_MM = 20.0
+"""So far below its top the right dome lies on the liver, without fat between."""
 
 # Sections of the domes by the distance below their top: centre x as a share of the room's half-width and y as a share
 # of its depth from the back; half-width as a share of the room's half-width and depth as a share of its depth.
@@ -28,15 +30,17 @@ _RIGHT_DOME = {
 }  # fmt: skip
 _LEFT_DOME = {
     -120: (-0.48, 0.53, 0.62, 1.1), -105: (-0.49, 0.56, 0.55, 0.96), -80: (-0.5, 0.57, 0.51, 0.88),
-    -58: (-0.52, 0.55, 0.475, 0.8), -35: (-0.55, 0.49, 0.41, 0.66), -18: (-0.57, 0.45, 0.34, 0.5),
-    -8: (-0.58, 0.43, 0.25, 0.35), -3: (-0.58, 0.42, 0.16, 0.22), 0: (-0.58, 0.42, 0.02, 0.03),
+    -58: (-0.52, 0.55, 0.475, 0.8), -35: (-0.54, 0.49, 0.41, 0.66), -18: (-0.55, 0.46, 0.34, 0.5),
+    -8: (-0.54, 0.47, 0.24, 0.35), -3: (-0.53, 0.48, 0.15, 0.22), 0: (-0.53, 0.48, 0.02, 0.03),
 }  # fmt: skip
 _CENTRE_DOME = {  # under the heart
     -100: (0.0, 0.68, 0.55, 0.7), -60: (0.0, 0.68, 0.55, 0.68), -30: (0.0, 0.72, 0.5, 0.56),
     -12: (-0.05, 0.78, 0.42, 0.38), -4: (-0.08, 0.8, 0.3, 0.22), 0: (-0.05, 0.8, 0.03, 0.02),
 }  # fmt: skip
-_HEART_ABOVE_DOME = 14.0
-"""By how much the diaphragm under the heart lies lower than the lower one of the domes, mm."""
+_HEART_BELOW_DOMES_MM = 14.0
+"""By how much the diaphragm under the heart lies lower than the landmark of the left dome."""
+_FUNDUS_MM = 7.0
+"""By how much the left dome sinks onto the fundus of the stomach."""
 
 
 class Diaphragm:
@@ -50,12 +54,12 @@ class Diaphragm:
     def __init__(self, frame: Frame) -> None:
         self._trunk = Trunk(frame)
         right, left = frame.heights["diaphragm_right"], frame.heights["diaphragm_left"]
-        centre = min(right, left) - _HEART_ABOVE_DOME
+        centre = left - _HEART_BELOW_DOMES_MM
         self._domes = [
             (top, Curve(stations))
-            for top, stations in ((right, _RIGHT_DOME), (left, _LEFT_DOME), (centre, _CENTRE_DOME))
+            for top, stations in ((right, _RIGHT_DOME), (left - _FUNDUS_MM, _LEFT_DOME), (centre, _CENTRE_DOME))
         ]
-        self.low, self.high = max(right + min(_RIGHT_DOME), left + min(_LEFT_DOME)), max(right, left)
+        self.low, self.high = max(right + min(_RIGHT_DOME), left - _FUNDUS_MM + min(_LEFT_DOME)), max(right, left)
 
     def domes(self, z: float) -> list[Points]:
         """Outlines that together hold the section through the abdomen; they may reach beyond the room's walls."""
@@ -177,6 +181,9 @@ class Chest:
     def __init__(self, frame: Frame) -> None:
         rng = frame.rng("chest")
         self._frame, self._trunk, self.diaphragm = frame, Trunk(frame), Diaphragm(frame)
+        # fluid parts the liver from the diaphragm
+        fluid = frame.person.strength("ascites") > 0
+        self._bare_area = np.inf if fluid else frame.heights["diaphragm_right"] - _BARE_AREA_MM
         width = rng.uniform(0.93, 1.07, 2)
         self._edges = Curve({z: self._edge_table(right, left, width) for z, (right, left) in _MEDIASTINUM.items()})
         self._apex = Curve(_APEX)
@@ -248,6 +255,8 @@ class Chest:
             if z > self.diaphragm.low:
                 canvas.fill(Mask(0, 0, room & muscle), "diaphragm", over=_FAT)
             room &= ~abdomen
+            if self._bare_area < z and np.ptp(domes[0], axis=0).min() > 3 * DIAPHRAGM_MM:
+                canvas.fill(inset(domes[0], DIAPHRAGM_MM), "liver", over=_FAT)
         if z > self.diaphragm.low:
             canvas.fill(Mask(0, 0, room), "intrathoracic_fat" if z < _APEX_TOP else "intermuscular_fat", over=_FAT)
             canvas.fill(Mask(0, 0, room & self._lungs(canvas)), "lung", over="intrathoracic_fat")

@@ -7,10 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from lib.phantoms.arm_surface import ArmSurface
+from lib.phantoms.breast_surface import BreastSurface
 from lib.phantoms.canvas import Canvas, Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.head_surface import HeadSurface
-from lib.phantoms.legs import Leg
+from lib.phantoms.legs import SIDE_SIGN, Leg
 from lib.phantoms.shapes import Curve, inset
 from lib.phantoms.trunk import SKIN_MM, Trunk
 
@@ -22,9 +23,12 @@ _RENAL_FASCIA = {
     190: (24, -40, -80),
 }  # fmt: skip
 
+_SOLE_MM = 7.0
+"""Thickness of skin and fat under the foot."""
+
 
 class Surface(Protocol):
-    """The outlines of the trunk, the head or a limb, from height `low` to `high`."""
+    """The outlines of the trunk, the head, a limb or a breast, from height `low` to `high`."""
 
     low: float
     high: float
@@ -36,16 +40,19 @@ class Surface(Protocol):
         """What lies under the subcutaneous fat."""
 
 
+def surfaces(frame: Frame) -> list[Surface]:
+    """All surfaces that together make the outside of a body, the trunk first."""
+    pairs = (Leg, ArmSurface, BreastSurface) if frame.female else (Leg, ArmSurface)
+    return [Trunk(frame), HeadSurface(frame), *(pair(frame, side) for pair in pairs for side in SIDE_SIGN)]
+
+
 class Cover:
     """The body's outer layers. Leaves intermuscular fat within the fascia and visceral fat within the wall."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._trunk = Trunk(frame)
-        sides = ("left", "right")
-        self._surfaces: list[Surface] = [self._trunk, HeadSurface(frame), *(Leg(frame, side) for side in sides)]
-        if frame.arms_beside:
-            self._surfaces += [ArmSurface(frame, side) for side in sides]
+        self._surfaces = surfaces(frame)
         shift = frame.pelvis_shift
         self._fascia = Curve({z + (shift if z < -40 else 0.0): v for z, v in _RENAL_FASCIA.items()})
         self._fascia_top = max(_RENAL_FASCIA)
@@ -56,11 +63,14 @@ class Cover:
         there = [surface for surface in self._surfaces if surface.low <= z <= surface.high]
         for surface in there:
             canvas.fill(surface.skin(z), "skin")
-        for surface in there:
-            canvas.fill(inset(surface.skin(z), SKIN_MM), "subcutaneous_fat")
-        for surface in there:
-            canvas.fill(surface.outer(z), "intermuscular_fat")
-        if self._trunk in there and z >= self._frame.heights["symphysis_bottom"]:
+        above_sole = z - self._frame.heights["sole"]
+        if above_sole > SKIN_MM:
+            for surface in there:
+                canvas.fill(inset(surface.skin(z), SKIN_MM), "subcutaneous_fat")
+        if above_sole > _SOLE_MM:
+            for surface in there:
+                canvas.fill(surface.outer(z), "intermuscular_fat")
+        if self._trunk.low <= z <= self._trunk.high and z >= self._frame.heights["symphysis_bottom"]:
             canvas.fill(self._trunk.inner(z), "peritoneal_fat")
             if z <= self._fascia_top:
                 canvas.fill(self._behind_peritoneum(z), "retroperitoneal_fat", over="peritoneal_fat")
