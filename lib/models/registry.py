@@ -78,6 +78,14 @@ class Registry:
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
 
+    def workspace(self, task: str) -> Path:
+        """The folder, beside the versions of a task, in which its trainings keep what they need again.
+
+        Raises:
+            Refusal: there is no such task.
+        """
+        return self._folder(task) / ".training"
+
     def versions(self, task: str) -> list[str]:
         """The names of a task's versions, oldest first; whether each can be used is known when it is opened.
 
