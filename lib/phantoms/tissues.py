@@ -151,11 +151,12 @@ _row("cartilage", 110, None, "plain", _BONE)
 for _level in (*CERVICAL, *THORACIC, *LUMBAR, "S1"):
     _own = (f"vertebra_{_level}",) if f"vertebra_{_level}" in STORED_SCHEMAS["l3_slice"] else ()
     _row(f"{_level}_cortex", 620, None, "cortex", _BONE, *_own)
-    _row(f"{_level}_marrow", 165, None, "marrow", _BONE, *_own)
+    _row(f"{_level}_marrow", 140 if _level == "S1" else 165, None, "marrow", _BONE, *_own)
 for _name in ("sacrum", "sternum", "clavicle", "scapula", "humerus", "forearm_bone", "hand_bone", "skull",
               "mandible", "hyoid", "lower_leg_bone", "patella", "foot_bone"):  # fmt: skip
     _row(f"{_name}_cortex", 900, None, "cortex", _BONE)
-    _row(f"{_name}_marrow", 90, None, "marrow", _BONE)
+    # that of the sacrum goes on from S1
+    _row(f"{_name}_marrow", 120 if _name == "sacrum" else 90, None, "marrow", _BONE)
 for _name, _label in (("hip_bone", "iliac_bone"), ("femur", "femur")):
     _row(f"{_name}_cortex", 1000, None, "cortex", _BONE, _label)
     _row(f"{_name}_marrow", 100, None, "marrow", _BONE, _label)
