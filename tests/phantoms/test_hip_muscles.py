@@ -132,6 +132,13 @@ def test_muscles_stay_under_the_fascia(z: float) -> None:
     assert not (muscle & ~inside).any()
 
 
+@pytest.mark.parametrize("size", [0.8, 1.0, 1.3])
+def test_the_muscles_of_both_thighs_keep_apart_in_the_perineum(size: float) -> None:
+    canvas = slice_at(frame_of(4, thigh_muscle=size), -262)
+    near = np.abs(GRID.x0 + STEP * np.arange(GRID.nx)) < 5
+    assert not np.isin(canvas.tissue[near], [TISSUES[name].id for name in MUSCLES]).any()
+
+
 def test_wasting_shows_at_the_hip_as_well() -> None:
     areas = [area_cm2(slice_at(frame_of(1, thigh_muscle=size), -160), "gluteus_maximus") for size in (0.6, 0.8, 1.0)]
     assert areas[0] < areas[1] < areas[2]

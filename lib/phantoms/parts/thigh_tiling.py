@@ -48,6 +48,7 @@ _PATCHES = 16  # after so many the field begins anew
 _TOUCH_MM = 0.5  # where planes would be thinner, muscles lie on those that other parts have drawn
 _MIN_RADIUS_MM = 0.6
 _FULL_RADIUS_MM = 4.0  # a muscle that is thinner, near its ends, spreads less
+_OFF_MIDLINE_MM = 7.0  # between a muscle and the midline of the perineum
 _UNDER_FASCIA_MM = 1.0
 _SPINE, _CREST = -88.0, -24.0  # heights, in the tables, of the anterior superior spine and of the iliac crest
 _STEP_MM = 2.0  # height between two entries of the table of knots
@@ -123,6 +124,9 @@ class Tiling:
         growth = min(self._leg.growth(z), self._vigour)
         radii = knots[:, 2] * growth
         placed = self._under_fascia(self._leg.place(knots[:, :2], z), radii, z)
+        # large thighs do not grow across the midline
+        least = np.minimum(knots[:, 0], radii + _OFF_MIDLINE_MM)
+        placed[:, 0] = self._leg.sign * np.maximum(self._leg.sign * placed[:, 0], least)
         centres = canvas.warped(placed)
         entries = [
             (tissue, centres[part], radii[part], reach * growth * min(radii[part].max() / _FULL_RADIUS_MM, 1.0))
