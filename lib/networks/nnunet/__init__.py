@@ -1,0 +1,1 @@
+"""nnU-Net v2 on single slices: training through its own classes, and prediction."""
