@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from lib.anatomy import schemas
 from lib.anatomy.schemas import LabelSchema
@@ -22,6 +23,7 @@ class Task:
         description: what an annotator reads in the client's list.
         schema: what its labels hold.
         dimension: 2 where one slice is labelled, 3 where the volume is.
+        network: what kind of network is trained for it, ``None`` where none is yet; ``nnunet_2d`` learns slices.
         cold_start: answers without a trained model; takes the image in canonical order and the slice chosen by hand
             (canonical index or ``None``). ``None`` where there is no such method: the task's labels are taken, but it
             answers nothing yet.
@@ -32,6 +34,7 @@ class Task:
     schema: LabelSchema
     dimension: int
     cold_start: Callable[[CTImage, int | None], Answer] | None
+    network: Literal["nnunet_2d"] | None = None
 
     def answer(self, image: CTImage, slice_index: int | None = None) -> Answer:
         """Answer by the best method there is.
@@ -55,6 +58,7 @@ _ROWS = (
         schema=schemas.L3_MUSCLE,
         dimension=2,
         cold_start=answers.answer_l3_muscle,
+        network="nnunet_2d",
     ),
     Task(
         name="l3_tissue",
@@ -62,6 +66,7 @@ _ROWS = (
         schema=schemas.L3_TISSUE,
         dimension=2,
         cold_start=answers.answer_l3_tissue,
+        network="nnunet_2d",
     ),
     Task(
         name="sarcopenia",
@@ -96,4 +101,5 @@ _ROWS = (
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 ANSWERING_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.cold_start)
 STORED_TASKS: tuple[str, ...] = tuple(name for name in TASKS if name in schemas.STORED_SCHEMAS)
+TRAINABLE_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.network)
 DEFAULT_TASK = "l3_muscle"

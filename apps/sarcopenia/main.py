@@ -20,16 +20,19 @@ from monailabel.interfaces.datastore import Datastore  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
+from lib.models import Registry  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
 from lib.strategies.queue import NextUnlabelled  # noqa: E402
-from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS  # noqa: E402
+from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS, TRAINABLE_TASKS  # noqa: E402
+from lib.trainers.train_task import SliceTraining  # noqa: E402
 
 
 class SarcopeniaApp(MONAILabelApp):
     """Body composition on CT: every task of the table, on a store that loses no label."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self._registry = Registry(conf.get("models") or Path(app_dir) / "model")
         super().__init__(
             app_dir,
             studies,
@@ -51,6 +54,10 @@ class SarcopeniaApp(MONAILabelApp):
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""
         return {name: SegmentationTask(TASKS[name]) for name in ANSWERING_TASKS}
+
+    def init_trainers(self) -> dict[str, SliceTraining]:
+        """One train task for every row that says what kind of network is trained for it."""
+        return {name: SliceTraining(TASKS[name], self._registry) for name in TRAINABLE_TASKS}
 
     def init_batch_infer(self) -> BatchInfer:
         """One case after the other, on any machine."""
@@ -114,14 +121,30 @@ class SarcopeniaApp(MONAILabelApp):
         """Refuse: there are no whole-slide images here."""
         raise Refusal("There are no whole-slide images here; ask /infer/NAME for a CT.", status=404)
 
+    def info(self) -> dict[str, Any]:
+        """What MONAI Label says of an app; clients look at the first training only, so one that runs comes first."""
+        told: dict[str, Any] = super().info()
+        stats = sorted(told["train_stats"].items(), key=lambda item: "total_time" in item[1] or not item[1])
+        return {**told, "train_stats": dict(stats)}
+
+    def check_training(self, request: Mapping[str, Any]) -> None:
+        """Refuse a training that cannot succeed, before a process is started for it.
+
+        Raises:
+            Refusal: nothing can be trained under that name, or not yet, or not like that.
+        """
+        task = self._trainers.get(request.get("model"))
+        if task is None:
+            raise Refusal(f"There is no training for {request.get('model')!r}.", status=404)
+        task.check(request, self.datastore())
+
     def train(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run a training here and now.
 
         Raises:
-            Refusal: nothing can be trained under that name.
+            Refusal: nothing can be trained under that name, or not yet, or not like that.
         """
-        if request.get("model") not in self._trainers:
-            raise Refusal(f"There is no training for {request.get('model')!r}.", status=404)
+        self.check_training(request)
         return super().train(request)  # type: ignore[no-any-return]
 
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:

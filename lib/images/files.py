@@ -49,7 +49,7 @@ def read_ct(path: str | Path) -> CTImage:
     if path.is_dir():
         return _checked(read_dicom_folder(path), path.name)
     array, affine, file_shape = read_volume(path)
-    facts = PatientFacts(phantom=True if _is_marked_phantom(path) else None)
+    facts = PatientFacts(phantom=True if is_marked_phantom(path) else None)
     return _checked(
         CTImage(hu=_as_hounsfield(array, path.name), affine=affine, file_shape=file_shape, facts=facts),
         path.name,
@@ -145,7 +145,8 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
         ) from error
 
 
-def _is_marked_phantom(path: Path) -> bool:
+def is_marked_phantom(path: Path) -> bool:
+    """Whether a file says that it is a digital phantom; only the header is read."""
     if image_suffix(path.name) not in NIFTI_SUFFIXES:
         return False
     header: Any = nib.load(path).header

@@ -32,6 +32,8 @@ from monailabel.endpoints import (
     wsi_infer,
 )
 from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.refusals import Refusal
 from lib.server.origin import SameOriginOnly
@@ -133,17 +135,63 @@ def _run_inference(
     return infer.run_inference(background_tasks, model, image, session_id, params, file, label, output)
 
 
-def _replace_infer(router: APIRouter) -> None:
+def _start_training(
+    *,
+    model: str,
+    params: dict[str, Any] | None = None,
+    run_sync: bool = False,
+    enqueue: bool = False,
+    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))],  # noqa: ARG001 (checks who asks)
+) -> Any:
+    """Start a training; the same request as MONAI Label's, refused at once where it cannot succeed."""
+    app_instance().check_training({"model": model, **(params or {})})
+    return train.run_model(model, params, run_sync, enqueue)
+
+
+def _start_all_trainings(
+    *,
+    params: dict[str, Any] | None = None,
+    run_sync: bool = False,
+    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))],  # noqa: ARG001 (checks who asks)
+) -> dict[str, Any]:
+    """Start every training that can succeed, one after the other (OHIF's "Update Model").
+
+    Returns:
+        For every task ``result``, the job or ``None``, and ``detail``, why there is none.
+
+    Raises:
+        Refusal: none of them can; the reasons of all.
+    """
+    refused: dict[str, Any] = {}
+    started: dict[str, Any] = {}
+    for name in app_instance().info()["trainers"]:
+        own = (params or {}).get(name) or {}
+        try:
+            app_instance().check_training({"model": name, **own})
+        except Refusal as refusal:
+            refused[name] = {"result": None, "detail": str(refusal)}
+        else:
+            request = {"model": name, **own}
+            result, detail = AsyncTask.run("train", request=request, force_sync=run_sync, enqueue=True)
+            started[name] = {"result": result, "detail": detail}
+    if not started:
+        raise Refusal(" ".join(answer["detail"] for answer in refused.values()))
+    return {**started, **refused}
+
+
+def _replace(router: APIRouter, path: str, endpoint: Callable[..., Any]) -> None:
     for position, route in enumerate(router.routes):
-        if isinstance(route, APIRoute) and route.path == "/infer/{model}":
-            router.routes[position] = _with_endpoint(route, _run_inference)
+        if isinstance(route, APIRoute) and route.path == path and "POST" in (route.methods or ()):
+            router.routes[position] = _with_endpoint(route, endpoint)
             return
-    raise RuntimeError("MONAI Label's /infer/{model} was not found; is this version 0.8.5?")
+    raise RuntimeError(f"MONAI Label's {path} was not found; is this version 0.8.5?")
 
 
 for _module in _BLOCKING:
     _unblock(_module.router)
-_replace_infer(infer.router)
+_replace(infer.router, "/infer/{model}", _run_inference)
+_replace(train.router, "/train/", _start_all_trainings)
+_replace(train.router, "/train/{model}", _start_training)
 
 from monailabel.app import app  # noqa: E402 (it includes the routers changed above)
 

@@ -97,6 +97,11 @@ class CaseStore(Datastore):
         """Close the index; the store cannot be used afterwards."""
         self._index.close()
 
+    @property
+    def own_folder(self) -> Path:
+        """The folder beside the images in which everything lies that the store keeps."""
+        return self._own
+
     # Name and description
 
     def name(self) -> str:

@@ -1,0 +1,1 @@
+"""Training on the labels of a store: a new version in the registry comes out of it."""

@@ -1,0 +1,76 @@
+"""One MONAI Label train task, for every trainable row of the task table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+
+from lib.models import Registry
+from lib.networks.nnunet.recipes import RECIPES
+from lib.refusals import Refusal
+from lib.stores import CaseStore
+from lib.tasks import Task
+from lib.trainers.slices import check_labels
+from lib.trainers.stats import read_stats
+from lib.trainers.training import FOLDS, TrainOptions, stats_file, train_task
+
+_AUTO = "auto"
+
+
+class SliceTraining(TrainTask):  # type: ignore[misc]
+    """Trains the folds of a task on its labels.
+
+    Args:
+        task: the row of the task table.
+        registry: takes the new version.
+    """
+
+    def __init__(self, task: Task, registry: Registry) -> None:
+        super().__init__(f"Five folds of a 2-D nnU-Net on the saved labels of {task.name}")
+        self._task, self._registry = task, registry
+
+    def config(self) -> dict[str, Any]:
+        """What a client may choose; the first of each is the default."""
+        return {"preset": [_AUTO, *RECIPES], "device": [_AUTO, "cuda", "cpu"], "start": ["champion", "scratch"]}
+
+    def stats(self) -> dict[str, Any]:
+        """How far the training is that runs, or ran last."""
+        return read_stats(stats_file(self._registry, self._task.name))
+
+    def check(self, request: Mapping[str, Any], store: CaseStore) -> TrainOptions:
+        """Refuse what cannot be trained before anything is started.
+
+        Raises:
+            Refusal: an option is unknown, or the labels do not suffice.
+        """
+        options = _options(request)
+        check_labels(store, self._task.schema, folds=FOLDS)
+        return options
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train here and now.
+
+        Returns:
+            The version's name and its metrics.
+
+        Raises:
+            Refusal: it cannot be trained, with the reason.
+        """
+        store: CaseStore = datastore  # type: ignore[assignment]
+        options = self.check(request, store)
+        version = train_task(self._task.name, store, self._registry, options)
+        return {"version": version.manifest.version, "metrics": version.manifest.metrics}
+
+
+def _options(request: Mapping[str, Any]) -> TrainOptions:
+    def chosen(name: str) -> str:
+        value = request.get(name)
+        value = value[0] if isinstance(value, list) and value else value
+        return "" if value in (None, _AUTO, "") else str(value)
+
+    if chosen("start") not in ("", "champion", "scratch"):
+        raise Refusal(f"A training starts from the champion or from scratch, not from {chosen('start')!r}.")
+    return TrainOptions(preset=chosen("preset"), device=chosen("device"), from_scratch=chosen("start") == "scratch")
