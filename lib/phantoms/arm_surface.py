@@ -33,7 +33,7 @@ _ARMPIT = 290.0
 _SHOULDER, _SHOULDER_WIDTH = 352.0, 155.0
 """Height of the joint, and the half-width of the trunk's muscles there that the tables suit."""
 _GAP_MM = 3.0
-_INWARDS = {290: 1.0, 318: 1.45, 345: 2.0, 375: 2.3, 390: 2.6}
+_INWARDS = {290: 1.0, 318: 1.45, 345: 2.0, 370: 2.3, 379: 3.0, 386: 4.6, 392: 12.0}
 """z: how far the shoulder reaches inwards, to melt into the trunk, in half-widths of the arm."""
 _RAISED_INWARDS = {325: 1.0, 350: 1.8, 385: 1.9, 420: 1.0}
 _SLOPE = 0.16
