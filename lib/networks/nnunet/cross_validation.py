@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 FoldDice = Mapping[str, Mapping[str, float | None]]
 """Case to class to Dice; ``None`` where neither label nor prediction holds the class."""
-
-
-def read_fold(summary: Path, classes: Mapping[str, int]) -> dict[str, dict[str, float | None]] | None:
-    """The Dice that nnU-Net's validation wrote for each case of a fold, or ``None`` where it is not complete."""
-    try:
-        cases = json.loads(summary.read_text())["metric_per_case"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return {
-        Path(case["prediction_file"]).name.removesuffix(".nii.gz"): {
-            name: _number(case["metrics"][str(value)]["Dice"]) for name, value in classes.items()
-        }
-        for case in cases
-    }
 
 
 def cross_validation(
@@ -83,7 +66,3 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
 def _mean(values: Sequence[float | None]) -> float | None:
     there = [v for v in values if v is not None]
     return statistics.fmean(there) if there else None
-
-
-def _number(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None

@@ -20,13 +20,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.tensorboard import SummaryWriter
 
 from lib.networks.nnunet.children import child_process
+from lib.networks.nnunet.cross_validation import FoldDice
 from lib.networks.nnunet.progress import Epoch, append_epoch
-from lib.networks.nnunet.workspace import CONFIGURATION, TRAINER, Run, Workspace
+from lib.networks.nnunet.workspace import CONFIGURATION, TRAINER, Run, Workspace, write_json
 from lib.refusals import Refusal
 
 FINAL, LATEST, PREVIOUS = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_previous.pth"
@@ -111,9 +115,7 @@ class FoldTrainer(nnUNetTrainer):
             "dice/mean": float(self.logger.get_value("mean_fg_dice", epoch)),
             "learning_rate": float(self.logger.get_value("lrs", epoch)),
         }
-        names = {value: name for name, value in self.dataset_json["labels"].items()}
-        classes = [names[label] for label in self.label_manager.foreground_labels]
-        dice = dict(zip(classes, self.logger.get_value("dice_per_class_or_region", epoch), strict=True))
+        dice = dict(zip(self._classes.values(), self.logger.get_value("dice_per_class_or_region", epoch), strict=True))
         if self._writer is not None:
             for name, value in {**scalars, **{f"dice/{k}": float(v) for k, v in dice.items()}}.items():
                 self._writer.add_scalar(name, value, epoch)
@@ -151,6 +153,63 @@ class FoldTrainer(nnUNetTrainer):
             temporary.unlink(missing_ok=True)
         self._last_save = time.monotonic()
         self._save_seconds = self._last_save - started
+
+    @torch.no_grad()
+    def validate(self) -> FoldDice:
+        """Dice of the held-out slices in their own geometry, predicted as nnU-Net's own validation predicts them.
+
+        That validation itself hands every case to other processes, whose start takes longer than a slice.
+        """
+        self.set_deep_supervision_enabled(enabled=False)
+        self.network.eval()
+        predictor = nnUNetPredictor(use_mirroring=True, device=self.device, allow_tqdm=False)
+        predictor.manual_initialization(
+            self.network,
+            self.plans_manager,
+            self.configuration_manager,
+            None,
+            self.dataset_json,
+            TRAINER,
+            self.inference_allowed_mirroring_axes,
+        )
+        folder = Path(self.output_folder) / "validation"
+        folder.mkdir(exist_ok=True)
+        _, cases = self.do_split()
+        dataset = self.dataset_class(self.preprocessed_dataset_folder, cases)
+        return {case: self._validate_case(predictor, dataset, folder / case) for case in cases}
+
+    def _validate_case(self, predictor: nnUNetPredictor, dataset: Any, prediction: Path) -> dict[str, float | None]:
+        data, _, _, properties = dataset.load_case(prediction.name)
+        logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(data[:])).cpu()
+        export_prediction_from_logits(
+            logits,
+            properties,
+            self.configuration_manager,
+            self.plans_manager,
+            self.dataset_json,
+            str(prediction),
+            num_threads_torch=torch.get_num_threads(),
+        )
+        file = f"{prediction.name}.nii.gz"
+        metrics = compute_metrics(
+            str(Path(self.preprocessed_dataset_folder_base) / "gt_segmentations" / file),
+            str(prediction.with_name(file)),
+            self.plans_manager.image_reader_writer_class(),
+            self.label_manager.foreground_labels,
+            self.label_manager.ignore_label,
+        )["metrics"]
+        return {
+            name: float(metrics[label]["Dice"]) if math.isfinite(metrics[label]["Dice"]) else None
+            for label, name in self._classes.items()
+        }
+
+    @property
+    def _classes(self) -> dict[int, str]:
+        """Label to name, without background and what nobody judged."""
+        labels = self.dataset_json["labels"]
+        return {
+            label: next(n for n, v in labels.items() if v == label) for label in self.label_manager.foreground_labels
+        }
 
     def _write_checkpoint(self, path: Path) -> None:
         try:
@@ -200,9 +259,7 @@ def train_fold(workspace: Workspace, fold: int, device: torch.device) -> None:
         trainer.resume()
         trainer.run_training()
         (Path(trainer.output_folder) / PREVIOUS).unlink(missing_ok=True)
-    shutil.rmtree(Path(trainer.output_folder) / "validation", ignore_errors=True)
-    with torch.no_grad():
-        trainer.perform_actual_validation()
+    write_json(workspace.validation(fold), trainer.validate())
 
 
 def _drop_optimizer(path: Path) -> None:

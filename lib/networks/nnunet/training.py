@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import time
@@ -14,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lib.networks.nnunet.children import Child, GpuFullError, wait
-from lib.networks.nnunet.cross_validation import cross_validation, read_fold
+from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
 from lib.networks.nnunet.progress import Epoch, EpochReader, Progress, last_epoch
 from lib.networks.nnunet.recipes import Recipe
@@ -137,13 +138,8 @@ def _set_up(space: Workspace, run: Run, slices: Sequence[Slice]) -> None:
 
 
 def _finish(space: Workspace, run: Run, slices: Sequence[Slice]) -> TrainingResult:
-    validations = [_validation(space, run, fold) for fold in range(run.folds)]
-    missing = [fold for fold, validation in enumerate(validations) if validation is None]
-    if missing:
-        raise Refusal(f"Fold {missing[0]} was not validated to its end: start the training again.", status=409)
-    metrics = cross_validation(
-        [v for v in validations if v is not None], tuple(run.classes), {s.case: (s.key, s.patient) for s in slices}
-    )
+    validations: list[FoldDice] = [json.loads(space.validation(fold).read_text()) for fold in range(run.folds)]
+    metrics = cross_validation(validations, tuple(run.classes), {s.case: (s.key, s.patient) for s in slices})
     if not space.model.is_dir():
         _assemble(space, run)
     return TrainingResult(
@@ -163,10 +159,6 @@ def _assemble(space: Workspace, run: Run) -> None:
         target.mkdir()
         shutil.copyfile(space.fold(fold) / "checkpoint_final.pth", target / "checkpoint_final.pth")
     temporary.replace(space.model)
-
-
-def _validation(space: Workspace, run: Run, fold: int) -> dict[str, dict[str, float | None]] | None:
-    return read_fold(space.fold(fold) / "validation" / "summary.json", run.classes)
 
 
 @dataclass
@@ -213,7 +205,7 @@ class _Folds:
         for fold in range(self._run.folds):
             if epoch := last_epoch(self._space.progress(fold)):
                 self._report(fold, epoch)
-        self._waiting = [fold for fold in range(self._run.folds) if _validation(self._space, self._run, fold) is None]
+        self._waiting = [fold for fold in range(self._run.folds) if not self._space.validation(fold).is_file()]
         try:
             while self._waiting or any(place.running for place in self._places):
                 for place in self._places:

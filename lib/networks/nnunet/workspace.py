@@ -73,6 +73,10 @@ class Workspace:
         plans_name = json.loads(self.plans.read_text())["plans_name"]
         return self.results / DATASET / f"{TRAINER}__{plans_name}__{CONFIGURATION}" / f"fold_{fold}"
 
+    def validation(self, fold: int) -> Path:
+        """The Dice of a fold on its held-out slices; written when the fold is done."""
+        return self.fold(fold) / "validation.json"
+
     def progress(self, fold: int) -> Path:
         """The epochs of a fold, a line each."""
         return self.root / "progress" / f"fold_{fold}.jsonl"
