@@ -50,16 +50,16 @@ _BLOOD = ("aorta", "vena_cava", "vessel", "heart", "peripheral_vessel")
 _UNCHANGING = ("air", "bowel_gas", "airway", "table_shell", "table_foam", "metal")
 
 # HU that a septum, and a small vessel, add
-_SEPTA = {"subcutaneous_fat": 34.0, "intermuscular_fat": 30.0, "peritoneal_fat": 16.0, "retroperitoneal_fat": 22.0,
-          "intrathoracic_fat": 18.0}  # fmt: skip
-_SMALL_VESSELS = {"subcutaneous_fat": 30.0, "intermuscular_fat": 90.0, "peritoneal_fat": 130.0,
+_SEPTA = {"subcutaneous_fat": 34.0, "arm_fat": 34.0, "intermuscular_fat": 30.0, "peritoneal_fat": 16.0,
+          "retroperitoneal_fat": 22.0, "intrathoracic_fat": 18.0}  # fmt: skip
+_SMALL_VESSELS = {"subcutaneous_fat": 30.0, "arm_fat": 30.0, "intermuscular_fat": 90.0, "peritoneal_fat": 130.0,
                   "retroperitoneal_fat": 75.0, "intrathoracic_fat": 110.0, "renal_sinus": 110.0,
                   "lung": 840.0}  # fmt: skip
 
 # HU that oedema adds at its full strength to the fat on which the patient lies: everywhere, and in the strands
 _SOAKED, _STRANDS = 78.0, 66.0
-_SOAKS = {"subcutaneous_fat": 1.0, "intermuscular_fat": 0.45, "retroperitoneal_fat": 0.25, "peritoneal_fat": 0.15,
-          "skin": 0.1}  # fmt: skip
+_SOAKS = {"subcutaneous_fat": 1.0, "arm_fat": 0.6, "intermuscular_fat": 0.45, "retroperitoneal_fat": 0.25,
+          "peritoneal_fat": 0.15, "skin": 0.1}  # fmt: skip
 _STOOL_MATRIX, _STOOL_BUBBLE, _STOOL_GAS_SHARE = 40.0, -760.0, 0.17
 
 # Titanium to steel, by the strength of the condition

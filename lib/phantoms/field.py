@@ -9,12 +9,13 @@ import numpy as np
 from lib.phantoms.canvas import Points
 from lib.phantoms.frame import Frame
 from lib.phantoms.parts.cover import surfaces
+from lib.phantoms.trunk import Trunk
 
 _STATION_MM = 15.0
 _MARGIN_MM = (10.0, 30.0)  # of air around the body, world mm, as the technician leaves it
 _WARP_MM = 4.0  # by which the body's own deformation may move the skin
 _OFF_CENTRE_MM = 8.0
-_MOST_CUT = 0.25  # share of the field that truncation takes away at its full strength
+_LEAST_SEEN = 0.72  # share of the trunk's width at L3 that is in the field when it is truncated at full strength
 
 
 @dataclass(frozen=True)
@@ -57,5 +58,7 @@ def field_of_view(frame: Frame, bottom: float, top: float, *, circle: bool = Fal
     away = np.abs(skin - (x, y))
     reach = np.sqrt((away**2).sum(axis=1)).max() if circle else away.max()
     side = 2 * ((reach + _WARP_MM) * frame.width_scale + margin)
-    side *= 1 - _MOST_CUT * frame.person.strength("truncated")
+    trunk = Trunk(frame).skin(float(np.clip(0.0, bottom, top)))
+    smallest = _LEAST_SEEN * float(np.ptp(trunk[:, 0])) * frame.width_scale
+    side += frame.person.strength("truncated") * (smallest - side)
     return FieldOfView(float(side), float(x), float(y))

@@ -68,6 +68,7 @@ _L3 = "skeletal_muscle"
 _row("air", -1000, None, "plain")
 _row("skin", 10, 25, "plain", "skin")
 _row("subcutaneous_fat", -104, None, "fat", "subcutaneous_fat", "l3_subcutaneous_fat")
+_row("arm_fat", -104, None, "fat", "subcutaneous_fat")
 _row("breast", 25, 35, "plain", _ORGAN)
 
 # Fat within and between muscles, and inside the rib cage, counts as subcutaneous in Lee 2021; none of it is l3_tissue

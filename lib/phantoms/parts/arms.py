@@ -16,9 +16,9 @@ Floats = npt.NDArray[np.float64]
 
 _FAT = ("intermuscular_fat",)
 _SOFT = (
-    "intermuscular_fat", "subcutaneous_fat", "trapezius", "rhomboids", "serratus", "pectoralis", "latissimus_dorsi",
-    "deltoid", "rotator_cuff", "intercostals", "upper_arm_flexors", "upper_arm_extensors", "forearm_muscle",
-    "peripheral_vessel", "neck_muscle", "erector_spinae",
+    "intermuscular_fat", "subcutaneous_fat", "arm_fat", "trapezius", "rhomboids", "serratus", "pectoralis",
+    "latissimus_dorsi", "deltoid", "rotator_cuff", "intercostals", "upper_arm_flexors", "upper_arm_extensors",
+    "forearm_muscle", "peripheral_vessel", "neck_muscle", "erector_spinae",
 )  # fmt: skip
 """What the bones replace: never lung, and never air."""
 

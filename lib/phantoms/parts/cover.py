@@ -65,8 +65,10 @@ class Cover:
             canvas.fill(surface.skin(z), "skin")
         above_sole = z - self._frame.heights["sole"]
         if above_sole > SKIN_MM:
-            for surface in there:
-                canvas.fill(inset(surface.skin(z), SKIN_MM), "subcutaneous_fat")
+            # that of the arms first: where they lie against the trunk it is the trunk's
+            for surface in sorted(there, key=lambda surface: not isinstance(surface, ArmSurface)):
+                fat = "arm_fat" if isinstance(surface, ArmSurface) else "subcutaneous_fat"
+                canvas.fill(inset(surface.skin(z), SKIN_MM), fat)
         if above_sole > _SOLE_MM:
             for surface in there:
                 canvas.fill(surface.outer(z), "intermuscular_fat")
