@@ -1,0 +1,228 @@
+"""Prediction with an nnU-Net results folder: the folds stay loaded, and share one pre-processing of a slice."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from lib.networks.engines import Source, Weights, make_engine
+from lib.networks.nnunet.preprocessing import Preprocessing
+from lib.refusals import Refusal
+
+CHECKPOINT = "checkpoint_final.pth"
+Padding = Literal["patch", "stride"]
+
+_MIRRORING = "inference_allowed_mirroring_axes"
+_KEYS = ("network_weights", "init_args", "trainer_name")
+# nnU-Net's logger leaves numbers of NumPy in a checkpoint.
+_NUMPY_SCALARS: list[Any] = [
+    *(
+        (np.core.multiarray.scalar, name)  # type: ignore[attr-defined]
+        for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    ),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+]
+
+
+class Ensemble:
+    """The networks of a results folder, as ``nnUNetv2_predict`` reads it.
+
+    Several threads may predict at once.
+
+    Args:
+        folder: with ``plans.json``, ``dataset.json`` and ``fold_0`` to ``fold_4``, as many as there are.
+        engine: one of :data:`lib.networks.engines.ENGINES`.
+        cache: folder for what the engine compiles; it may be deleted at any time.
+        padding: how far a slice smaller than the patch is padded. ``patch``: to the patch, as nnU-Net does it.
+            ``stride``: only to what the network's strides want, which is faster; the means over the picture in
+            InstanceNorm then lack the padding.
+
+    Attributes:
+        classes: name to value of the labels, without the background.
+        folds: the folds that are there, ascending.
+
+    Raises:
+        Refusal: a file is missing or damaged, or these are not networks for a single slice of CT.
+    """
+
+    def __init__(
+        self, folder: Path, *, engine: str = "auto", cache: Path | None = None, padding: Padding = "patch"
+    ) -> None:
+        self._padding = padding
+        plans, dataset = (_read_json(folder / name) for name in ("plans.json", "dataset.json"))
+        checkpoints = {int(path.parent.name[5:]): path for path in folder.glob(f"fold_[0-9]/{CHECKPOINT}")}
+        if not checkpoints:
+            raise Refusal(f"The model in {folder.name} has no fold that was trained to its end ({CHECKPOINT}).")
+        self.folds = tuple(sorted(checkpoints))
+        first = _read_checkpoint(checkpoints[self.folds[0]])
+        try:
+            manager = PlansManager(plans)
+            configuration = manager.get_configuration(first["init_args"]["configuration"])
+            labels = manager.get_label_manager(dataset)
+            self.classes: dict[str, int] = {
+                name: value for name, value in dataset["labels"].items() if name not in ("background", "ignore")
+            }
+            if labels.has_regions or sorted(self.classes.values()) != list(range(1, labels.num_segmentation_heads)):
+                raise Refusal(f"The labels of the model in {folder.name} overlap or are not numbered from 1 on.")
+            self._preprocessing = Preprocessing(manager, configuration)
+            self._patch = tuple(configuration.patch_size)
+            strides = np.prod(configuration.pool_op_kernel_sizes, axis=0)
+            build = partial(
+                get_network_from_plans,
+                configuration.network_arch_class_name,
+                configuration.network_arch_init_kwargs,
+                configuration.network_arch_init_kwargs_req_import,
+                1,
+                labels.num_segmentation_heads,
+                allow_init=False,
+                deep_supervision=False,
+            )
+            with torch.device("meta"):
+                build()
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError, ImportError, RuntimeError) as error:
+            raise Refusal(
+                f"The plans of the model in {folder.name} cannot be used ({error}): import it again."
+            ) from error
+        self._stride = (int(strides[0]), int(strides[1]))
+        self._mirroring_axes = tuple(first[_MIRRORING] or ())
+        self._engine = make_engine(
+            engine,
+            Source(
+                build=build,
+                weights={fold: partial(_read_weights, checkpoints[fold]) for fold in self.folds},
+                digests={fold: _sha256(checkpoints[fold]) for fold in self.folds} if cache else {},
+                channels=1,
+                stride=self._stride,
+            ),
+            cache,
+        )
+
+    def predict(
+        self,
+        hu: npt.NDArray,
+        spacing: Sequence[float],
+        *,
+        folds: Sequence[int] | None = None,
+        mirroring: bool = False,
+    ) -> npt.NDArray[np.float32]:
+        """Probabilities of every fold for one slice.
+
+        Args:
+            hu: ``(x, y)`` Hounsfield units.
+            spacing: mm along x and y.
+            folds: which ones; all without it.
+            mirroring: average over mirror images too, along the axes that the checkpoint allows.
+
+        Returns:
+            ``(folds, 1 + classes, x, y)`` float32; index 0 is the background.
+
+        Raises:
+            Refusal: a fold is not there, the slice is empty, or the GPU has no memory left.
+        """
+        chosen = self.folds if folds is None else tuple(folds)
+        if missing := [fold for fold in chosen if fold not in self.folds]:
+            raise Refusal(
+                f"The model has no fold {missing[0]}; it has {', '.join(map(str, self.folds))}, or take the ensemble."
+            )
+        prepared = self._preprocessing.apply(hu, spacing)
+        axes = self._mirroring_axes if mirroring else ()
+        return self._preprocessing.restore(self._logits(prepared.data, chosen, axes), prepared)
+
+    def _logits(
+        self, data: npt.NDArray[np.float32], folds: tuple[int, ...], mirroring_axes: tuple[int, ...]
+    ) -> torch.Tensor:
+        """``(folds, 1 + classes, rows, columns)`` over the whole of the data, in windows where it exceeds the patch."""
+        window = tuple(
+            patch if size > patch or self._padding == "patch" else -(-size // stride) * stride
+            for size, patch, stride in zip(data.shape, self._patch, self._stride, strict=True)
+        )
+        if window == self._stride:  # InstanceNorm wants more than one pixel in the deepest stage
+            window = (2 * window[0], window[1])
+        padded, inside = pad_nd_image(data, window, return_slicer=True)
+        total = torch.zeros((len(folds), 1 + len(self.classes), *padded.shape))
+        if padded.shape == window:
+            total = self._mirrored(padded, folds, mirroring_axes)
+        else:
+            weight = torch.zeros(padded.shape)
+            importance = _importance(window)
+            for place in self._windows(padded.shape, window):
+                total[(..., *place)] += importance * self._mirrored(padded[place], folds, mirroring_axes)
+                weight[place] += importance
+            total /= weight
+        return total[(..., *inside)]
+
+    @staticmethod
+    def _windows(shape: tuple[int, ...], window: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+        steps = compute_steps_for_sliding_window(shape, window, 0.5)
+        for start in itertools.product(*steps):
+            yield tuple(slice(first, first + size) for first, size in zip(start, window, strict=True))
+
+    def _mirrored(self, data: npt.NDArray[np.float32], folds: tuple[int, ...], axes: tuple[int, ...]) -> torch.Tensor:
+        flips = [flip for count in range(len(axes) + 1) for flip in itertools.combinations(axes, count)]
+        total = torch.zeros(())
+        for flip in flips:
+            image = np.ascontiguousarray(np.flip(data, flip))[None, None]
+            total = total + self._engine.logits(image, folds).flip([axis + 2 for axis in flip])
+        return total / len(flips)
+
+
+def _importance(window: tuple[int, ...]) -> torch.Tensor:
+    return compute_gaussian(window, 1 / 8, 10, dtype=torch.float32, device=torch.device("cpu"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())  # type: ignore[no-any-return]
+    except FileNotFoundError as error:
+        raise Refusal(f"The model in {path.parent.name} lacks {path.name}: import it again, whole.") from error
+    except ValueError as error:
+        raise Refusal(f"{path.name} of the model in {path.parent.name} is damaged: import it again.") from error
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, its tensors still on disk; only plain values are read, so that no file can run code."""
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return {key: checkpoint[key] for key in _KEYS} | {_MIRRORING: checkpoint.get(_MIRRORING)}
+    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, EOFError, OSError, TypeError) as error:
+        raise Refusal(
+            f"{path.parent.name}/{path.name} of the model in {path.parent.parent.name} is damaged or not a checkpoint "
+            "of nnU-Net: import or train the model again."
+        ) from error
+
+
+def _read_weights(path: Path) -> Weights:
+    return _read_checkpoint(path)["network_weights"]  # type: ignore[no-any-return]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def label_of(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """The label on which folds agree: the most probable class after their probabilities are averaged.
+
+    Args:
+        probabilities: ``(folds, 1 + classes, x, y)``.
+
+    Returns:
+        ``(x, y)``.
+    """
+    return probabilities.mean(axis=0).argmax(axis=0).astype(np.uint8)  # type: ignore[no-any-return]
