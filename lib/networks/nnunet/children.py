@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lib.networks.nnunet.workspace import Workspace
@@ -92,7 +92,8 @@ class Child:
         """End it, with all processes that it started."""
         if self._process.stdin:
             self._process.stdin.close()
-        if self.running:
+        # What it started may outlive it when it did not end well.
+        if self.running or self._process.returncode:
             _end_group(self._process.pid)
         self._process.wait()
 
@@ -130,7 +131,8 @@ def child_process() -> Iterator[None]:
         sys.exit(_REFUSED)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            sys.exit(_DISK_FULL)
+            # Not sys.exit: writing what is left of the log would fail once more and change the status.
+            os._exit(_DISK_FULL)
         raise
     except RuntimeError as error:
         if "out of memory" in str(error).lower():
@@ -149,7 +151,8 @@ def _end_with_parent() -> None:
 
 
 def _end_group(pid: int) -> None:
-    if hasattr(os, "killpg"):
-        os.killpg(pid, signal.SIGKILL)
-    else:
-        os.kill(pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGTERM)

@@ -79,8 +79,19 @@ def check_folds(slices: Sequence[Slice], folds: int) -> None:
         )
 
 
-def write_dataset(workspace: Workspace, slices: Sequence[Slice], classes: Mapping[str, int]) -> None:
+def write_dataset(
+    workspace: Workspace,
+    slices: Sequence[Slice],
+    classes: Mapping[str, int],
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> None:
     """Bring the raw dataset in line with the slices: new ones are written, those no longer wanted removed.
+
+    Args:
+        workspace: where the dataset is.
+        slices: what it shall hold.
+        classes: name to value in the labels.
+        check_cancelled: called before each slice; what it raises ends the writing.
 
     Raises:
         Refusal: a label holds something that is no class, image and label do not fit, or a class is missing.
@@ -89,6 +100,7 @@ def write_dataset(workspace: Workspace, slices: Sequence[Slice], classes: Mappin
     content = {}
     unjudged_id = max(classes.values()) + 1
     for item in slices:
+        check_cancelled()
         files = _files(workspace, item.case)
         if item.case in known and all(path.is_file() for path in files):
             content[item.case] = known[item.case]

@@ -30,10 +30,10 @@ from torch.utils.tensorboard import SummaryWriter
 from lib.networks.nnunet.children import child_process
 from lib.networks.nnunet.cross_validation import FoldDice
 from lib.networks.nnunet.progress import Epoch, append_epoch
-from lib.networks.nnunet.workspace import CONFIGURATION, TRAINER, Run, Workspace, write_json
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, TRAINER, Run, Workspace, write_json
 from lib.refusals import Refusal
 
-FINAL, LATEST, PREVIOUS = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_previous.pth"
+LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 _SAVING_SHARE = 0.05
 """At most this share of the time goes into checkpoints."""
 _PREDICTION_KEYS = (
@@ -136,7 +136,7 @@ class FoldTrainer(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """Save in one step, keep the checkpoint before it, and do not save more often than time allows."""
         path = Path(filename)
-        if path.name not in {LATEST, FINAL}:
+        if path.name not in {LATEST, CHECKPOINT}:
             return  # the best epoch's: it is chosen by a noisy estimate, and the last one is used
         started = time.monotonic()
         if path.name == LATEST and started - self._last_save < self._save_seconds / _SAVING_SHARE:
@@ -144,7 +144,7 @@ class FoldTrainer(nnUNetTrainer):
         temporary = path.with_name("incoming.pth")
         try:
             self._write_checkpoint(temporary)
-            if path.name == FINAL:
+            if path.name == CHECKPOINT:
                 _drop_optimizer(temporary)
             if path.name == LATEST and path.is_file():
                 path.replace(path.with_name(PREVIOUS))
@@ -249,13 +249,13 @@ def train_fold(workspace: Workspace, fold: int, device: torch.device) -> None:
     trainer = FoldTrainer(plans, CONFIGURATION, fold, dataset, device)
     trainer.follow(workspace, run)
     trainer.initialize()
-    final = Path(trainer.output_folder) / FINAL
+    final = Path(trainer.output_folder) / CHECKPOINT
     if final.is_file():
         trainer.network.load_state_dict(torch.load(final, map_location=device, weights_only=False)["network_weights"])
         trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     else:
         if run.parent:
-            trainer.start_from(Path(run.parent) / f"fold_{fold}" / FINAL)
+            trainer.start_from(Path(run.parent) / f"fold_{fold}" / CHECKPOINT)
         trainer.resume()
         trainer.run_training()
         (Path(trainer.output_folder) / PREVIOUS).unlink(missing_ok=True)

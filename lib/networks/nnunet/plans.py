@@ -20,7 +20,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from lib.networks.nnunet.children import child_process
 from lib.networks.nnunet.dataset import SLICE_THICKNESS_MM
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Run, Workspace, write_json
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, DATASET, Run, Workspace, write_json
 from lib.refusals import Refusal
 
 _FOREGROUND_SAMPLES = 10**7
@@ -110,7 +110,7 @@ def take_over_plans(workspace: Workspace, parent: Path, run: Run) -> None:
     if CONFIGURATION not in plans.get("configurations", {}):
         raise Refusal("The model to start from has no 2-D network: train from scratch instead.")
     for fold in range(run.folds):
-        _check_checkpoint(parent / f"fold_{fold}" / "checkpoint_final.pth")
+        _check_checkpoint(parent / f"fold_{fold}" / CHECKPOINT)
     # The network stays as it is; only where the dataset lies and who reads its NIfTI are this training's own.
     plans.update(dataset_name=DATASET, image_reader_writer="SimpleITKIO")
     fingerprint = parent / "dataset_fingerprint.json"
@@ -121,8 +121,10 @@ def take_over_plans(workspace: Workspace, parent: Path, run: Run) -> None:
 
 
 def _check_checkpoint(path: Path) -> None:
+    if not path.is_file():
+        raise Refusal(f"The model to start from has no {path.parent.name}: train from scratch instead.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=False)
         usable = isinstance(content["network_weights"], dict)
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
         print(f"{path}: {error!r}")  # noqa: T201 - goes to the log

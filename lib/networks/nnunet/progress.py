@@ -52,10 +52,10 @@ class Progress:
 
 
 def append_epoch(path: Path, epoch: Epoch) -> None:
-    """Add an epoch to a fold's file."""
+    """Add an epoch to a fold's file, on a line of its own whatever a killed process left before it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.write(json.dumps(asdict(epoch)) + "\n")
+        file.write("\n" + json.dumps(asdict(epoch)) + "\n")
 
 
 class EpochReader:
@@ -74,7 +74,15 @@ class EpochReader:
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         self._position += len(whole)
-        return [Epoch(**json.loads(line)) for line in whole.splitlines() if line.startswith(b"{")]
+        return [epoch for line in whole.splitlines() if (epoch := _parse(line))]
+
+
+def _parse(line: bytes) -> Epoch | None:
+    """An epoch, or ``None`` for an empty line or half of one, which a killed process leaves."""
+    try:
+        return Epoch(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
 
 
 def last_epoch(path: Path) -> Epoch | None:

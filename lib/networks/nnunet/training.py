@@ -19,7 +19,7 @@ from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
 from lib.networks.nnunet.progress import Epoch, EpochReader, Progress, last_epoch
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import Run, Workspace, write_json
+from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace, write_json
 from lib.refusals import Refusal
 
 _CONTEXT_BYTES = 700 * 2**20
@@ -104,8 +104,7 @@ def train(
     space.root.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(space.lock, timeout=0):
-            _set_up(space, run, slices)
-            check_cancelled()
+            _set_up(space, run, slices, check_cancelled)
             wait([Child(space, "lib.networks.nnunet.plans", "preparation")], check_cancelled)
             _Folds(space, run, places, on_progress, check_cancelled).train()
             return _finish(space, run, slices)
@@ -125,14 +124,14 @@ def unfinished(workspace: Path) -> Run | None:
     return None if space.model.is_dir() else Run.read(space.run)
 
 
-def _set_up(space: Workspace, run: Run, slices: Sequence[Slice]) -> None:
+def _set_up(space: Workspace, run: Run, slices: Sequence[Slice], check_cancelled: Callable[[], None]) -> None:
     """Write what the children read; what belongs to another run goes, preprocessed slices stay."""
     if Run.read(space.run) != run:
         space.run.unlink(missing_ok=True)
         space.plans.unlink(missing_ok=True)
         for folder in (space.results, space.model, space.progress(0).parent, space.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
-    write_dataset(space, slices, run.classes)
+    write_dataset(space, slices, run.classes, check_cancelled)
     write_json(space.preprocessed / "splits_final.json", splits(slices, run.folds))
     run.write(space.run)
 
@@ -157,8 +156,16 @@ def _assemble(space: Workspace, run: Run) -> None:
     for fold in range(run.folds):
         target = temporary / f"fold_{fold}"
         target.mkdir()
-        shutil.copyfile(space.fold(fold) / "checkpoint_final.pth", target / "checkpoint_final.pth")
+        _link(space.fold(fold) / CHECKPOINT, target / CHECKPOINT)
     temporary.replace(space.model)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a finished file a second name; a copy where the file system knows no such thing."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 @dataclass
@@ -274,7 +281,7 @@ def _places(device: str, folds: int) -> list[_Place]:
         return [_Place("cpu", {**common, "nnUNet_n_proc_DA": "0", "CUDA_VISIBLE_DEVICES": ""}, most=1)]
     gpus = _gpus(device)
     at_once = max(1, min(folds, cores // 2))
-    workers = {"nnUNet_n_proc_DA": str(max(1, min(12, cores // max(at_once, len(gpus)))))}
+    workers = {"OMP_NUM_THREADS": "1", "nnUNet_n_proc_DA": str(max(1, min(12, cores // max(at_once, len(gpus)))))}
     return [_Place("cuda", {**common, **workers, "CUDA_VISIBLE_DEVICES": gpu}, most=at_once) for gpu in gpus]
 
 

@@ -15,6 +15,7 @@ from lib.networks.nnunet.recipes import Recipe
 DATASET = "Dataset001_slices"
 CONFIGURATION = "2d"
 TRAINER = "nnUNetTrainer"
+CHECKPOINT = "checkpoint_final.pth"
 
 
 @dataclass(frozen=True)
