@@ -164,7 +164,7 @@ class Ensemble:
                 total[(..., *place)] += importance * self._mirrored(padded[place], folds, mirroring_axes)
                 weight[place] += importance
             total /= weight
-        return total[(..., *inside)]
+        return total[:, :, inside[0], inside[1]]
 
     @staticmethod
     def _windows(shape: tuple[int, ...], window: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
