@@ -32,8 +32,8 @@ class ClassDisagreement:
     """What the folds make of one class.
 
     Attributes:
-        dice: mean of the Dice between every two folds: 0 where one of the two lacks the class, 1 where both do; ``None`` for a
-            single fold, and where no fold has it.
+        dice: mean of the Dice between every two folds: 0 where one of the two lacks the class, 1 where both do;
+            ``None`` for a single fold, and where no fold has it.
         area_cm2: 0 in a fold that lacks the class.
         attenuation_hu: mean HU of the class; folds that lack it have none, and it is ``None`` where none has it.
     """

@@ -160,17 +160,18 @@ class Ensemble:
         else:
             weight = torch.zeros(padded.shape)
             importance = _importance(window)
-            for place in self._windows(padded.shape, window):
-                total[(..., *place)] += importance * self._mirrored(padded[place], folds, mirroring_axes)
-                weight[place] += importance
+            for rows, columns in self._windows(padded.shape, window):
+                logits = self._mirrored(padded[rows, columns], folds, mirroring_axes)
+                total[:, :, rows, columns] += importance * logits
+                weight[rows, columns] += importance
             total /= weight
         return total[:, :, inside[0], inside[1]]
 
     @staticmethod
-    def _windows(shape: tuple[int, ...], window: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-        steps = compute_steps_for_sliding_window(shape, window, 0.5)
-        for start in itertools.product(*steps):
-            yield tuple(slice(first, first + size) for first, size in zip(start, window, strict=True))
+    def _windows(shape: tuple[int, ...], window: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+        rows, columns = compute_steps_for_sliding_window(shape, window, 0.5)
+        for row, column in itertools.product(rows, columns):
+            yield slice(row, row + window[0]), slice(column, column + window[1])
 
     def _mirrored(self, data: npt.NDArray[np.float32], folds: tuple[int, ...], axes: tuple[int, ...]) -> torch.Tensor:
         flips = [flip for count in range(len(axes) + 1) for flip in itertools.combinations(axes, count)]
