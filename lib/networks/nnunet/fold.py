@@ -24,6 +24,7 @@ from nnunetv2.evaluation.evaluate_predictions import compute_metrics
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.tensorboard import SummaryWriter
 
@@ -57,11 +58,20 @@ class FoldTrainer(nnUNetTrainer):
         self.num_val_iterations_per_epoch = recipe.validation_iterations
         self.logger = _QuietLogger(self.output_folder, resume=False)
         self.save_every = 1
+        self._optimizer = recipe.optimizer
         self._seed = run.seed + self.fold
         self._progress = workspace.progress(self.fold)
         self._tensorboard = workspace.tensorboard / f"fold_{self.fold}"
         self._last_save, self._save_seconds = -math.inf, 0.0
         self._writer: SummaryWriter | None = None
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
+        """nnU-Net's SGD, or AdamW with the same weight decay and the same polynomial schedule."""
+        if self._optimizer == "sgd":
+            return super().configure_optimizers()  # type: ignore[no-any-return]
+        parameters = self.network.parameters()
+        optimizer = torch.optim.AdamW(parameters, lr=self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def start_from(self, checkpoint: Path) -> None:
         """Load all weights of a parent's fold, those of the last layer too: the classes are the same.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -20,8 +19,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from lib.networks.nnunet.children import child_process
 from lib.networks.nnunet.dataset import SLICE_THICKNESS_MM
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, DATASET, Run, Workspace, write_json
-from lib.refusals import Refusal
+from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Run, Workspace, write_json
 
 _FOREGROUND_SAMPLES = 10**7
 """Foreground pixels whose HU make the normalisation. nnU-Net's 10^8 are for volumes: a slice has some 30,000."""
@@ -69,19 +67,12 @@ def _limit_network(architecture: dict, features: tuple[int, ...]) -> None:
 
 
 def prepare(workspace: Workspace) -> None:
-    """Plan what is not planned yet, and preprocess the slices that are not.
-
-    Raises:
-        Refusal: the parent's files cannot be used.
-    """
+    """Make plans unless a parent's were taken over, and preprocess the slices that are not yet."""
     run = Run.read(workspace.run)
     if run is None:
         raise ValueError(f"{workspace.run} is not readable")
     if not workspace.plans.is_file():
-        if run.parent:
-            take_over_plans(workspace, Path(run.parent), run)
-        else:
-            _plan(run.recipe)
+        _plan(run.recipe)
     shutil.copyfile(workspace.raw / "dataset.json", workspace.preprocessed / "dataset.json")
     _preprocess(workspace)
 
@@ -92,58 +83,6 @@ def _plan(recipe: Recipe) -> None:
     extractor.num_foreground_voxels_for_intensitystats = _FOREGROUND_SAMPLES
     extractor.run(overwrite_existing=True)
     SlicePlanner(recipe).plan_experiment()
-
-
-def take_over_plans(workspace: Workspace, parent: Path, run: Run) -> None:
-    """Take the plans, and with them normalisation, grid and network, from the version to start from.
-
-    Raises:
-        Refusal: it has other classes, no 2-D network, or a file that cannot be read.
-    """
-    plans, dataset = _read(parent / "plans.json"), _read(parent / "dataset.json")
-    classes = {n: i for n, i in dataset.get("labels", {}).items() if n not in {"background", "ignore"}}
-    if classes != dict(run.classes):
-        raise Refusal(
-            f"The model to start from knows {', '.join(classes) or 'no classes'} and this task has "
-            f"{', '.join(run.classes)}: train from scratch instead."
-        )
-    if CONFIGURATION not in plans.get("configurations", {}):
-        raise Refusal("The model to start from has no 2-D network: train from scratch instead.")
-    for fold in range(run.folds):
-        _check_checkpoint(parent / f"fold_{fold}" / CHECKPOINT)
-    # The network stays as it is; only where the dataset lies and who reads its NIfTI are this training's own.
-    plans.update(dataset_name=DATASET, image_reader_writer="SimpleITKIO")
-    fingerprint = parent / "dataset_fingerprint.json"
-    properties = "foreground_intensity_properties_per_channel"
-    content = _read(fingerprint) if fingerprint.is_file() else {properties: plans[properties]}
-    write_json(workspace.preprocessed / fingerprint.name, content)
-    write_json(workspace.plans, plans)
-
-
-def _check_checkpoint(path: Path) -> None:
-    if not path.is_file():
-        raise Refusal(f"The model to start from has no {path.parent.name}: train from scratch instead.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
-        usable = isinstance(content["network_weights"], dict)
-    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
-        print(f"{path}: {error!r}")  # noqa: T201 - goes to the log
-        usable = False
-    if not usable:
-        raise Refusal(
-            f"The model to start from is damaged: {path.parent.name}/{path.name} cannot be read. "
-            "Choose another version, or train from scratch."
-        )
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Refusal(f"The model to start from is damaged: {path.name} cannot be read.") from error
-    if not isinstance(content, dict):
-        raise Refusal(f"The model to start from is damaged: {path.name} is not what nnU-Net writes.")
-    return content
 
 
 def _preprocess(workspace: Workspace) -> None:

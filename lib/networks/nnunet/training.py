@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from lib.networks.nnunet.children import Child, GpuFullError, wait
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
+from lib.networks.nnunet.parent import take_over_plans
 from lib.networks.nnunet.progress import Epoch, EpochReader, Progress, last_epoch
 from lib.networks.nnunet.recipes import Recipe
 from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace, write_json
@@ -132,6 +133,8 @@ def _set_up(space: Workspace, run: Run, slices: Sequence[Slice], check_cancelled
         for folder in (space.results, space.model, space.progress(0).parent, space.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
     write_dataset(space, slices, run.classes, check_cancelled)
+    if run.parent and not space.plans.is_file():
+        take_over_plans(space, Path(run.parent), run)
     write_json(space.preprocessed / "splits_final.json", splits(slices, run.folds))
     run.write(space.run)
 

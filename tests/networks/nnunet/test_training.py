@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib.networks.nnunet.dataset import Slice
-from lib.networks.nnunet.progress import Progress
-from lib.networks.nnunet.training import CancelledError, TrainingResult, train, unfinished
+from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
+from lib.networks.nnunet.progress import Epoch, Progress
+from lib.networks.nnunet.training import CancelledError, TrainingResult, _Place, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 from tests.networks.nnunet.drawn_slices import CLASSES, TINY, draw, slices
@@ -107,6 +107,7 @@ class TestAFinishedTraining:
             assert [e.step for e in events.Scalars("loss/train")] == [0, 1, 2, 3]
             assert "dice/psoas" in events.Tags()["scalars"]
 
+    @pytest.mark.slow
     def test_the_same_call_again_trains_nothing(self, trained: tuple) -> None:
         workspace, result, _ = trained
         told: list[Progress] = []
@@ -193,6 +194,35 @@ def _processes_with(argument: str) -> Iterator[int]:
     for process in psutil.process_iter(["cmdline"]):
         if argument in (process.info["cmdline"] or []):
             yield process.pid
+
+
+@pytest.mark.slow
+def test_what_nobody_judged_counts_neither_for_nor_against(tmp_path: Path) -> None:
+    def partial(seed: int) -> LoadedSlice:
+        hu, spacing, label = draw(seed)
+        return hu, spacing, np.where(label == 3, label, UNJUDGED).astype(np.uint8) if seed == 0 else label
+
+    result = train(tmp_path, slices(4, load=partial), CLASSES, TINY, folds=2)
+    dice = {c["key"]: c["dice"] for c in result.metrics["cases"]}
+    assert dice["case0@1"]["psoas"] is None
+    assert dice["case2@1"]["psoas"] is not None
+    assert json.loads((result.results / "dataset.json").read_text())["labels"]["ignore"] == 4
+
+
+class TestRoomOnAGpu:
+    def test_as_many_folds_run_side_by_side_as_its_free_memory_holds(self) -> None:
+        gpu = _Place("cuda", {}, most=5)
+        assert gpu.capacity == 1
+        gpu.learn(0, Epoch(epoch=1, loss=0.0, dice=0.0, gpu_free=30 * 2**30, gpu_needed=8 * 2**30))
+        assert gpu.capacity == 4
+        gpu.learn(0, Epoch(epoch=2, loss=0.0, dice=0.0, gpu_free=2**30, gpu_needed=8 * 2**30))
+        assert gpu.capacity == 4
+
+    def test_a_full_gpu_and_a_cpu_take_one(self) -> None:
+        gpu, cpu = _Place("cuda", {}, most=5), _Place("cpu", {}, most=5)
+        gpu.learn(0, Epoch(epoch=1, loss=0.0, dice=0.0, gpu_free=2**30, gpu_needed=8 * 2**30))
+        cpu.learn(0, Epoch(epoch=1, loss=0.0, dice=0.0))
+        assert gpu.capacity == cpu.capacity == 1
 
 
 @pytest.mark.slow
