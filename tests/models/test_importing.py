@@ -99,14 +99,15 @@ def elsewhere(tmp_path_factory):
         results = root / "results" / TRAINING
         for name, content in {"plans": PLANS, "dataset": dataset, "dataset_fingerprint": {"spacings": []}}.items():
             write_json(results / f"{name}.json", content)
+        trainer = nnUNetTrainer({**PLANS, "continue_training": False}, "2d", 0, dataset, torch.device("cpu"))
+        trainer.initialize()
+        for key in ("mean_fg_dice", "ema_fg_dice"):
+            trainer.logger.log(key, np.float32(0.5), 0)
+        trainer.logger.log("dice_per_class_or_region", [np.float64(0.5)] * 4, 0)
+        trainer._best_ema = np.float64(0.5)
         for fold in range(5):
-            plans = json.loads(json.dumps(PLANS)) | {"continue_training": False}
-            trainer = nnUNetTrainer(plans, "2d", fold, dataset, torch.device("cpu"))
-            trainer.initialize()
-            for key in ("mean_fg_dice", "ema_fg_dice"):
-                trainer.logger.log(key, np.float32(0.5), 0)
-            trainer.logger.log("dice_per_class_or_region", [np.float64(0.5)] * 4, 0)
-            trainer._best_ema = np.float64(0.5)
+            (results / f"fold_{fold}").mkdir(exist_ok=True)
+            next(trainer.network.parameters()).data += 1  # each fold has its own weights
             trainer.save_checkpoint(str(results / f"fold_{fold}" / "checkpoint_final.pth"))
             (results / f"fold_{fold}" / "progress.png").write_bytes(b"png")
             cases = [
