@@ -129,7 +129,7 @@ _row("tumour", 38, 75, "plain", _ORGAN)
 _row("metal", 6000, None, "plain", _BONE)
 
 # Not of the body
-_row("table_shell", -250, None, "plain")
+_row("table_shell", 40, None, "plain")
 _row("table_foam", -950, None, "plain")
 
 # Chest, neck and head
