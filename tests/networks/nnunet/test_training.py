@@ -20,7 +20,7 @@ import torch
 
 from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
 from lib.networks.nnunet.progress import Epoch, Progress
-from lib.networks.nnunet.training import CancelledError, TrainingResult, _Place, train, unfinished
+from lib.networks.nnunet.training import CancelledError, TrainingResult, _Place, discard, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 from tests.networks.nnunet.drawn_slices import CLASSES, TINY, draw, slices
@@ -150,9 +150,12 @@ class TestContinuing:
             interrupted, slices(4), CLASSES, TINY, folds=2, on_progress=lambda p: told.append((p.fold, p.epoch))
         )
         assert (1, 1) not in told, "the first epoch of the killed fold was trained once more"
-        assert unfinished(interrupted) is None
         assert result.metrics == trained[1].metrics
         assert all(same(weights(result.results, fold), weights(trained[1].results, fold)) for fold in (0, 1))
+        discard(interrupted)
+        assert unfinished(interrupted) is None
+        assert not list(interrupted.rglob("*.pth"))
+        assert len(list(interrupted.rglob("*.pkl"))) == 4, "preprocessed slices stay"
 
     def test_a_checkpoint_that_was_cut_short_does_not_stop_it(self, trained: tuple, interrupted: Path) -> None:
         latest = Workspace(interrupted).fold(1) / "checkpoint_latest.pth"
