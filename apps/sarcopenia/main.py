@@ -19,6 +19,7 @@ from monailabel.interfaces.datastore import Datastore  # noqa: E402
 
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
+from lib.infers.champions import Champions  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
 from lib.models import Registry  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
@@ -53,7 +54,8 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""
-        return {name: SegmentationTask(TASKS[name]) for name in ANSWERING_TASKS}
+        champions = Champions(self._registry, self._registry.root / ".compiled")
+        return {name: SegmentationTask(TASKS[name], champions) for name in ANSWERING_TASKS}
 
     def init_trainers(self) -> dict[str, SliceTraining]:
         """One train task for every row that says what kind of network is trained for it."""

@@ -33,6 +33,9 @@ class Answer:
         slice_index: the slice that was taken, ``None`` where the whole volume is labelled.
         level: what that slice shows, as far as it is known.
         doubt: 0 (sure) to 1, by which the queue sorts.
+        model_version: the version of the model that answered, ``None`` for a cold start.
+        disagreement: of the model's folds, for ``params``.
+        doubt_percent: how doubtful each voxel is, 0 to 100, where a model answered.
         warnings: plain sentences for the annotator.
         details: further facts for ``params``.
     """
@@ -42,6 +45,9 @@ class Answer:
     slice_index: int | None = None
     level: str | None = None
     doubt: float
+    model_version: str | None = None
+    disagreement: Mapping[str, Any] = field(default_factory=dict)
+    doubt_percent: npt.NDArray[np.uint8] | None = None
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 

@@ -11,6 +11,9 @@ from lib.images import PatientFacts, parse_facts
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
 
+FOLDS = ("ensemble", "best", "0", "1", "2", "3", "4")
+MIRRORING = ("no", "yes")
+SHOWS = ("label", "disagreement")
 _DTYPES = ("uint8", "uint16", "int16", "int32")
 
 
@@ -20,6 +23,9 @@ class InferOptions:
 
     Attributes:
         slice_index: the slice chosen by hand along the image's own foot-to-head axis, or ``None``.
+        fold: which networks of a trained model answer: ``ensemble``, ``best``, or the number of one.
+        mirroring: whether mirror images are averaged in.
+        show: ``label``, or ``disagreement`` for a volume of the doubt in percent instead.
         facts: what the client knows of the patient.
         warnings: what was wrong with it.
         suffix: file format of the answer.
@@ -27,6 +33,9 @@ class InferOptions:
     """
 
     slice_index: int | None = None
+    fold: str = "ensemble"
+    mirroring: bool = False
+    show: str = "label"
     facts: PatientFacts = field(default_factory=PatientFacts)
     warnings: tuple[str, ...] = ()
     suffix: str = ".nii.gz"
@@ -37,7 +46,7 @@ class InferOptions:
         """Read what MONAI Label's clients send; anything else in the request is not ours.
 
         Raises:
-            Refusal: ``slice_index`` is no whole number, or the format of the answer is unknown.
+            Refusal: ``slice_index`` is no whole number, or a choice, such as the format of the answer, is unknown.
         """
         facts, wrong = parse_facts(request)
         suffix = image_suffix(f"x{request.get('result_extension') or '.nii.gz'}")
@@ -48,11 +57,25 @@ class InferOptions:
             raise Refusal(f"result_dtype {dtype!r} is not one of {', '.join(_DTYPES)}.")
         return cls(
             slice_index=_slice_index(request.get("slice_index")),
+            fold=_choice(request, "fold", FOLDS),
+            mirroring=_choice(request, "mirroring", MIRRORING) == "yes",
+            show=_choice(request, "show", SHOWS),
             facts=facts,
             warnings=tuple(f"{sentence} It was left out." for sentence in wrong.values()),
             suffix=suffix,
             dtype=dtype,
         )
+
+
+def _choice(request: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    """One of the choices; the first where nothing was chosen, or where a client sends back the whole list."""
+    given = request.get(name)
+    if given is None or given == "" or isinstance(given, list):
+        return choices[0]
+    text = {True: "yes", False: "no"}.get(given, str(given)) if isinstance(given, bool) else str(given)
+    if text not in choices:
+        raise Refusal(f"{name} {given!r} is not one of {', '.join(choices)}.")
+    return text
 
 
 def _slice_index(given: object) -> int | None:

@@ -6,6 +6,7 @@ import getpass
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.cold_start.answers import Answer
 from lib.images import CTImage, PatientFacts, read_ct, write_label
 from lib.images.files import read_volume
-from lib.infers.options import InferOptions
+from lib.infers.champions import Champions
+from lib.infers.options import FOLDS, MIRRORING, SHOWS, InferOptions
+from lib.infers.slices import answer_by_ensemble
 from lib.measures.composition import measure
 from lib.measures.indices import judge
 from lib.measures.overlap import dice
+from lib.refusals import Refusal
 from lib.tasks import Task
 
 # Keys that the app puts into a request; what a client sends under them is overwritten.
@@ -33,11 +37,14 @@ class SegmentationTask(InferTask):
 
     Args:
         task: the row of the task table.
+        champions: the trained models; without one for the task its cold start answers.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, champions: Champions | None = None) -> None:
         # Strings only: clients build their forms from it, and Slicer turns an emptied number into 0.
-        config = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
+        config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
+        if task.network:
+            config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
         super().__init__(
             type=InferType.SEGMENTATION,
             labels=dict(task.schema.ids),
@@ -46,6 +53,7 @@ class SegmentationTask(InferTask):
             config=config,
         )
         self.task = task
+        self._champions = champions
 
     def is_valid(self) -> bool:
         """Always: without a trained model the cold start answers."""
@@ -71,20 +79,33 @@ class SegmentationTask(InferTask):
         requested = options.slice_index
         if requested is not None:
             requested = image.slice_from_canonical(requested)
-        answer = self.task.answer(image.canonical(), requested)
+        answer = self._answer(image.canonical(), replace(options, slice_index=requested))
         label = np.ascontiguousarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
         answered = time.perf_counter()
 
         params = self._params(image, label, answer, options, request)
+        shown = label
+        if options.show == "disagreement":
+            if answer.doubt_percent is None:
+                raise Refusal(
+                    f"{self.task.name} has no trained model yet, so there is no disagreement of folds to show."
+                )
+            shown = np.ascontiguousarray(image.from_canonical(answer.doubt_percent)).astype(options.dtype, copy=False)
         with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=_answers_folder(), delete=False) as file:
             path = Path(file.name)
-        write_label(path, label, image)
+        write_label(path, shown, image)
         params["latencies"] = {
             "read": round(read - start, 3),
             "infer": round(answered - read, 3),
             "total": round(time.perf_counter() - start, 3),
         }
         return str(path), params
+
+    def _answer(self, image: CTImage, options: InferOptions) -> Answer:
+        champion = self._champions.of(self.task.name) if self._champions and self.task.network else None
+        if champion is None:
+            return self.task.answer(image, options.slice_index)
+        return answer_by_ensemble(image, self.task.schema, champion, options)
 
     def _params(
         self,
@@ -103,8 +124,9 @@ class SegmentationTask(InferTask):
         overlap, overlap_warnings = _overlap(label, self.task, request.get(SAVED_LABELS) or {})
         return {
             "label_names": dict(self.task.schema.ids),
+            "shows": options.show,
             "method": answer.method,
-            "model_version": None,
+            "model_version": answer.model_version,
             "slice_index": index,
             "level": answer.level,
             "measurements": {
@@ -114,7 +136,11 @@ class SegmentationTask(InferTask):
                 **judgement.to_json(),
                 "dice_with_saved_label": overlap,
             },
-            "uncertainty": {"score": round(answer.doubt, 4), "by": "cold start"},
+            "uncertainty": {
+                **answer.disagreement,
+                "score": round(answer.doubt, 4),
+                "by": answer.model_version or "cold start",
+            },
             "warnings": [*phantom, *options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings],
             **answer.details,
         }

@@ -78,6 +78,11 @@ class Registry:
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
 
+    @property
+    def root(self) -> Path:
+        """The folder with a folder for each task."""
+        return self._root
+
     def workspace(self, task: str) -> Path:
         """The folder, beside the versions of a task, in which its trainings keep what they need again.
 

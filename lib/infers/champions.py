@@ -1,0 +1,58 @@
+"""The champions of the tasks, their networks kept loaded."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.models import Registry, Version
+
+if TYPE_CHECKING:
+    from lib.networks.nnunet.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A version and its networks."""
+
+    version: Version
+    ensemble: Ensemble
+
+
+class Champions:
+    """Opens the champion of a task when it is first asked for, and another one as soon as one was chosen.
+
+    Args:
+        registry: where the versions are.
+        cache: folder for what the engine compiles; it may be deleted at any time.
+    """
+
+    def __init__(self, registry: Registry, cache: Path | None = None) -> None:
+        self._registry, self._cache = registry, cache
+        self._open: dict[str, tuple[str, Champion | None]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, task: str) -> Champion | None:
+        """The champion of a task, ``None`` where none was chosen.
+
+        Raises:
+            Refusal: it cannot be used; the sentence says why.
+        """
+        stamp = self._registry.stamp(task)
+        if not stamp:
+            return None
+        with self._lock:
+            known = self._open.get(task)
+            if known is None or known[0] != stamp:
+                self._open.pop(task, None)  # two at a time would take twice the memory
+                known = (stamp, self._load(task))
+                self._open[task] = known
+            return known[1]
+
+    def _load(self, task: str) -> Champion | None:
+        from lib.networks.nnunet.ensemble import Ensemble  # noqa: PLC0415 - seconds, which no cold start should take
+
+        version = self._registry.champion(task)
+        return None if version is None else Champion(version, Ensemble(version.folder, cache=self._cache))
