@@ -71,10 +71,20 @@ def prepare(workspace: Workspace) -> None:
     run = Run.read(workspace.run)
     if run is None:
         raise ValueError(f"{workspace.run} is not readable")
-    if not workspace.plans.is_file():
+    if not _is_json(workspace.plans):
+        # nnU-Net adds to plans that are there, and half a file of a killed process would stop it.
+        workspace.plans.unlink(missing_ok=True)
         _plan(run.recipe)
     shutil.copyfile(workspace.raw / "dataset.json", workspace.preprocessed / "dataset.json")
     _preprocess(workspace)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _plan(recipe: Recipe) -> None:

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lib.networks.nnunet.children import Child, GpuFullError, wait
+from lib.networks.nnunet.children import Child, wait
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
+from lib.networks.nnunet.fold_runner import FoldRunner, places
 from lib.networks.nnunet.parent import take_over_plans
-from lib.networks.nnunet.progress import Epoch, EpochReader, Progress, last_epoch
+from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import Recipe
 from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace, write_json
 from lib.refusals import Refusal
-
-_CONTEXT_BYTES = 700 * 2**20
-"""What CUDA itself takes on the GPU for each process."""
-_POLL_SECONDS = 0.3
 
 
 class CancelledError(Exception):
@@ -88,7 +83,7 @@ def train(
     """
     space = Workspace(workspace.resolve())
     check_folds(slices, folds)
-    places = _places(device, folds)
+    where = places(device, folds)
     run = Run(
         slices={s.key: (s.patient, s.fold) for s in sorted(slices, key=lambda s: s.key)},
         classes=dict(classes),
@@ -107,7 +102,7 @@ def train(
         with FileLock(space.lock, timeout=0):
             _set_up(space, run, slices, check_cancelled)
             wait([Child(space, "lib.networks.nnunet.plans", "preparation")], check_cancelled)
-            _Folds(space, run, places, on_progress, check_cancelled).train()
+            FoldRunner(space, run, where, on_progress, check_cancelled).train()
             return _finish(space, run, slices)
     except Timeout as error:
         raise Refusal("A training of this task is running already: wait until it is done.", status=409) from error
@@ -182,140 +177,3 @@ def _link(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except OSError:
         shutil.copyfile(source, target)
-
-
-@dataclass
-class _Place:
-    """A CPU or GPU on which folds run.
-
-    Attributes:
-        device: as the child calls it.
-        environment: of the child.
-        capacity: how many folds run on it side by side, as far as is known.
-    """
-
-    device: str
-    environment: dict[str, str]
-    most: int
-    capacity: int = 1
-    running: dict[int, tuple[Child, EpochReader]] = field(default_factory=dict)
-    reported: set[int] = field(default_factory=set)
-
-    def learn(self, fold: int, epoch: Epoch) -> None:
-        """See from an epoch how many more folds the GPU has room for, once all that run on it have taken theirs."""
-        self.reported.add(fold)
-        if epoch.gpu_needed and self.reported >= set(self.running):
-            room = int(0.9 * epoch.gpu_free) // (epoch.gpu_needed + _CONTEXT_BYTES)
-            self.capacity = max(self.capacity, min(self.most, len(self.running) + room))
-
-
-class _Folds:
-    """Runs the folds that are not done yet, each where there is room."""
-
-    def __init__(
-        self,
-        space: Workspace,
-        run: Run,
-        places: Sequence[_Place],
-        on_progress: Callable[[Progress], None],
-        check_cancelled: Callable[[], None],
-    ) -> None:
-        self._space, self._run, self._places = space, run, places
-        self._on_progress, self._check_cancelled = on_progress, check_cancelled
-        self._waiting: list[int] = []
-
-    def train(self) -> None:
-        for fold in range(self._run.folds):
-            if epoch := last_epoch(self._space.progress(fold)):
-                self._report(fold, epoch)
-        self._waiting = [fold for fold in range(self._run.folds) if not self._space.validation(fold).is_file()]
-        try:
-            while self._waiting or any(place.running for place in self._places):
-                for place in self._places:
-                    self._start(place)
-                    self._follow(place)
-                self._check_cancelled()
-                time.sleep(_POLL_SECONDS)
-        finally:
-            for place in self._places:
-                for child, _ in place.running.values():
-                    child.stop()
-
-    def _start(self, place: _Place) -> None:
-        while self._waiting and len(place.running) < place.capacity:
-            fold = self._waiting.pop(0)
-            reader = EpochReader(self._space.progress(fold))
-            arguments = (str(fold), place.device)
-            module = "lib.networks.nnunet.fold"
-            child = Child(self._space, module, f"training of fold {fold}", arguments, place.environment)
-            place.running[fold] = child, reader
-
-    def _follow(self, place: _Place) -> None:
-        for fold, (child, reader) in list(place.running.items()):
-            ended = not child.running
-            for epoch in reader.new():
-                self._report(fold, epoch)
-                place.learn(fold, epoch)
-            if ended:
-                self._end(place, fold, child)
-
-    def _end(self, place: _Place, fold: int, child: Child) -> None:
-        del place.running[fold]
-        place.reported.discard(fold)
-        child.stop()
-        try:
-            child.check()
-        except GpuFullError as error:
-            if not place.running:
-                raise Refusal(
-                    "The GPU has too little free memory for this training: end what else runs on it, or choose a "
-                    "smaller preset; started again, the training continues.",
-                    status=409,
-                ) from error
-            # Others took what was measured as free: it goes on from its checkpoint when they are done.
-            place.capacity = place.most = 1
-            self._waiting.insert(0, fold)
-
-    def _report(self, fold: int, epoch: Epoch) -> None:
-        self._on_progress(
-            Progress(
-                fold=fold,
-                folds=self._run.folds,
-                epoch=epoch.epoch,
-                epochs=self._run.epochs,
-                loss=epoch.loss,
-                dice=epoch.dice,
-                class_dice=epoch.class_dice,
-            )
-        )
-
-
-def _places(device: str, folds: int) -> list[_Place]:
-    cores = os.cpu_count() or 1
-    # Compiling needs a C compiler beside CUDA and takes minutes for each fold; who has both sets the variable.
-    common = {"nnUNet_compile": os.environ.get("nnUNet_compile", "f")}  # noqa: SIM112 - nnU-Net's name
-    if device == "cpu":
-        # On two cores, augmenting in the same process is fastest: it takes a tenth of an iteration's time.
-        workers = {"nnUNet_n_proc_DA": str(min(4, cores // 4))}
-        return [_Place("cpu", {**common, **workers, "CUDA_VISIBLE_DEVICES": ""}, most=1)]
-    gpus = _gpus(device)
-    at_once = max(1, min(folds, cores // 2))
-    workers = {"OMP_NUM_THREADS": "1", "nnUNet_n_proc_DA": str(max(1, min(12, cores // max(at_once, len(gpus)))))}
-    return [_Place("cuda", {**common, **workers, "CUDA_VISIBLE_DEVICES": gpu}, most=at_once) for gpu in gpus]
-
-
-def _gpus(device: str) -> list[str]:
-    """The GPUs that "cuda" or "cuda:N" means, as CUDA_VISIBLE_DEVICES names them."""
-    import torch  # noqa: PLC0415 - takes a second, and only GPUs need it
-
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise Refusal(f"There is no device {device!r}: it is cpu, cuda, or cuda with a number such as cuda:0.")
-    visible = [v.strip() for v in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if v.strip()]
-    count = torch.cuda.device_count()
-    names = (visible or [str(i) for i in range(count)])[:count]
-    if number:
-        names = names[int(number) : int(number) + 1]
-    if not names:
-        raise Refusal(f"There is no GPU {device}: train on the cpu, or see whether PyTorch finds the GPU.")
-    return names

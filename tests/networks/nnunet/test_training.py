@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
-from lib.networks.nnunet.progress import Epoch, Progress
-from lib.networks.nnunet.training import CancelledError, TrainingResult, _Place, discard, train, unfinished
+from lib.networks.nnunet.progress import Progress
+from lib.networks.nnunet.training import CancelledError, TrainingResult, discard, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 from tests.networks.nnunet.drawn_slices import CLASSES, TINY, draw, slices
@@ -210,22 +210,6 @@ def test_what_nobody_judged_counts_neither_for_nor_against(tmp_path: Path) -> No
     assert dice["case0@1"]["psoas"] is None
     assert dice["case2@1"]["psoas"] is not None
     assert json.loads((result.results / "dataset.json").read_text())["labels"]["ignore"] == 4
-
-
-class TestRoomOnAGpu:
-    def test_as_many_folds_run_side_by_side_as_its_free_memory_holds(self) -> None:
-        gpu = _Place("cuda", {}, most=5)
-        assert gpu.capacity == 1
-        gpu.learn(0, Epoch(epoch=1, loss=0.0, dice=0.0, gpu_free=30 * 2**30, gpu_needed=8 * 2**30))
-        assert gpu.capacity == 4
-        gpu.learn(0, Epoch(epoch=2, loss=0.0, dice=0.0, gpu_free=2**30, gpu_needed=8 * 2**30))
-        assert gpu.capacity == 4
-
-    def test_a_full_gpu_and_a_cpu_take_one(self) -> None:
-        gpu, cpu = _Place("cuda", {}, most=5), _Place("cpu", {}, most=5)
-        gpu.learn(0, Epoch(epoch=1, loss=0.0, dice=0.0, gpu_free=2**30, gpu_needed=8 * 2**30))
-        cpu.learn(0, Epoch(epoch=1, loss=0.0, dice=0.0))
-        assert gpu.capacity == cpu.capacity == 1
 
 
 @pytest.mark.slow
