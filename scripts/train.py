@@ -1,0 +1,95 @@
+"""Train a task's model on the saved labels of a studies folder, as /train/TASK of the server does.
+
+.venv/bin/python scripts/train.py l3_muscle --studies datastore
+
+A training that was ended continues when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tqdm import tqdm
+
+from lib.models import Registry
+from lib.networks.nnunet.recipes import RECIPES
+from lib.refusals import Refusal
+from lib.stores import CaseStore
+from lib.tasks import TRAINABLE_TASKS
+from scripts.command import Stop, run_command
+from scripts.environment import ROOT
+
+MODELS = ROOT / "apps" / "sarcopenia" / "model"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train, and print the cross-validation.
+
+    Raises:
+        Stop: it cannot be trained, with the reason.
+    """
+    options = parse(arguments)
+    from lib.trainers.training import TrainOptions, train_task  # noqa: PLC0415 - PyTorch takes seconds
+
+    registry = Registry(options.models)
+    done: dict[int, int] = {}
+    try:
+        store = CaseStore(options.studies)
+        try:
+            chosen = TrainOptions(
+                preset=options.preset, device=options.device, from_scratch=options.from_scratch, seed=options.seed
+            )
+            with tqdm(unit="epoch", disable=options.quiet) as bar:
+
+                def show(progress) -> None:  # type: ignore[no-untyped-def]
+                    done[progress.fold] = progress.epoch
+                    bar.total = progress.epochs * progress.folds
+                    bar.set_postfix(fold=progress.fold, loss=f"{progress.loss:.3f}", dice=f"{progress.dice:.3f}")
+                    bar.update(sum(done.values()) - bar.n)
+
+                version = train_task(options.task, store, registry, chosen, show)
+        finally:
+            store.close()
+    except Refusal as refusal:
+        raise Stop(str(refusal)) from refusal
+    print(table(version.manifest.metrics))
+    answers = registry.champion_name(options.task) == version.name
+    print(f"\nThis is {version.name} of {options.task}; {'it' if answers else 'the champion before it'} answers.")
+    return 0
+
+
+def table(metrics: dict) -> str:
+    """The cross-validation in Markdown: Dice by fold and class, as in Table 2 of Yu 2026."""
+    classes = metrics["classes"]
+    lines = [
+        f"| fold | slices | {' | '.join(classes)} | mean |",
+        f"| --- | --- | {'--- | ' * len(classes)}--- |",
+    ]
+    for name, row in [*((row["fold"], row) for row in metrics["folds"]), ("all", metrics["pooled"])]:
+        cells = [row["dice"][each]["mean"] for each in classes] + [row["mean_dice"]["mean"]]
+        text = " | ".join("-" if value is None else f"{value:.3f}" for value in cells)
+        lines.append(f"| {name} | {row['cases']} | {text} |")
+    return "\n".join(lines)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(prog="train.py", description="Train a task's model on saved labels.")
+    parser.add_argument("task", choices=TRAINABLE_TASKS)
+    parser.add_argument("--studies", type=Path, default=ROOT / "datastore", help="folder of images and labels")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="FOLDER", help="folder of all models")
+    parser.add_argument("--preset", choices=list(RECIPES), default="", help="default: what suits the device")
+    parser.add_argument("--device", default="", help="cpu, cuda or cuda:N (default: the best there is)")
+    parser.add_argument("--from-scratch", action="store_true", help="do not start from the champion's weights")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)
