@@ -1,15 +1,15 @@
-"""Measure what docs/benchmarks.md states: `scripts/benchmark.py {phantoms,server,store} [options]`."""
+"""Measure what docs/benchmarks.md states: `scripts/benchmark.py NAME [options]`, one name for each file in benchmarks/."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.benchmarks import phantoms, server, store
-
-BENCHMARKS = {"phantoms": phantoms.main, "server": server.main, "store": store.main}
+_FOLDER = Path(__file__).with_name("benchmarks")
+BENCHMARKS = tuple(sorted(path.stem.replace("_", "-") for path in _FOLDER.glob("[!_]*.py")))
 
 
 def main(argv: list[str]) -> int:
@@ -17,7 +17,8 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] not in BENCHMARKS:
         print(f"usage: benchmark.py {{{','.join(BENCHMARKS)}}} [options]", file=sys.stderr)
         return 2
-    return BENCHMARKS[argv[0]](argv[1:])
+    benchmark = importlib.import_module(f"scripts.benchmarks.{argv[0].replace('-', '_')}")
+    return int(benchmark.main(argv[1:]))
 
 
 if __name__ == "__main__":

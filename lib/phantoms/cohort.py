@@ -296,7 +296,7 @@ def _row(phantom: Phantom, image: CTImage, labels: Mapping[str, npt.NDArray], *,
     row |= dict(zip(("columns", "rows", "slices"), phantom.shape, strict=True))
     row |= {"pixel_mm": f"{phantom.spacing[0]:.4f}", "slice_mm": f"{phantom.spacing[2]:.3f}"}
     row |= {"kvp": scanner.kvp, "kernel": scanner.kernel}
-    if "l3_slice" in labels:
+    if "l3_muscle" in labels:
         row |= {f"l3_{axis}_mm": f"{mm:.2f}" for axis, mm in zip("xyz", phantom.l3_endplate_mm, strict=True)}
         index = image.slice_from_canonical(phantom.image.slice_from_canonical(phantom.l3_slice))
         row["l3_slice"] = index

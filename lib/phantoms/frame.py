@@ -189,7 +189,7 @@ _TRANSITION_DISC: dict[str, tuple[int, float]] = {"sacralisation": (-2, 3.5), "l
 # z of landmarks in the reference body with five lumbar vertebrae.
 _LANDMARKS: dict[str, float] = {
     "vertex": 660, "orbit": 560, "chin": 440, "shoulder": 400, "sternal_notch": 375, "nipple": 275, "xiphoid": 185,
-    "diaphragm_right": 215, "diaphragm_left": 205, "costal_margin": 35, "navel": -25,
+    "diaphragm_right": 215, "diaphragm_left": 205, "costal_margin": 35, "l3_endplate": 0, "navel": -25,
     "iliac_crest": -24, "asis": -88, "acetabulum_top": -158, "hip": -185, "greater_trochanter": -172,
     "symphysis_top": -200, "symphysis_bottom": -238, "lesser_trochanter": -250, "ischium": -270, "groin": -265,
     "mid_thigh": -400, "knee": -620, "ankle": -1015, "sole": -1090,

@@ -27,19 +27,29 @@ from lib.phantoms.tissues import TISSUES, ids, label_table
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the body that is scanned: from one landmark to another, with the tasks whose labels it holds."""
+    """A part of the body that is scanned: from one landmark to another, with the tasks whose labels it holds.
+
+    Attributes:
+        top: landmark or vertebra, and mm above it (above the superior endplate of a vertebra).
+        bottom: the same.
+        tasks: whose labels it holds.
+        single: whether it is scanned in one slice, as thick as the scanner's.
+    """
 
     top: tuple[str, float]
     bottom: tuple[str, float]
     tasks: tuple[str, ...]
+    single: bool = False
 
 
 _THICK_MM = 4.0
 """Slices thicker than this show partial volume."""
+_L3_TASKS = ("l3_muscle", "l3_tissue", "body_composition")
 _LUMBAR_TASKS = ("l3_slice", "l3_muscle", "l3_tissue", "body_composition")
 REGIONS: dict[str, Region] = {
     "abdomen": Region(("T10", 4), ("acetabulum_top", 0), _LUMBAR_TASKS),
     "torso": Region(("chin", -15), ("mid_thigh", 0), (*_LUMBAR_TASKS, "thigh_muscles")),
+    "l3": Region(("l3_endplate", 0), ("l3_endplate", 0), _L3_TASKS, single=True),
     "thigh": Region(("iliac_crest", -20), ("knee", -30), ("body_composition", "thigh_muscles")),
     "whole_body": Region(("vertex", 10), ("sole", -5), (*_LUMBAR_TASKS, "thigh_muscles")),
 }
@@ -60,7 +70,7 @@ class Phantom:
 
     Attributes:
         seed: of everything that is left to chance.
-        region: "abdomen", "torso", "thigh" or "whole_body".
+        region: a key of REGIONS.
         scanner: how it is scanned.
     """
 
@@ -104,8 +114,12 @@ class Phantom:
             if not 0 <= strength <= 1:
                 raise ValueError(f"The strength of {name} is 0 to 1, got {strength:g}.")
         self.scanner = scanner or draw_scanner(np.random.Generator(np.random.PCG64([seed, 2])))
-        if shape is not None and (len(shape) != 3 or not all(8 <= n <= 2048 for n in shape)):
+        if shape is not None and (
+            len(shape) != 3 or not all(8 <= n <= 2048 for n in shape[: 2 if self._single else 3])
+        ):
             raise ValueError(f"A shape is three numbers from 8 to 2048, got {shape}.")
+        if shape is not None and self._single and shape[2] != 1:
+            raise ValueError(f"The region {region} is a single slice, not {shape[2]}.")
         self._shape_wanted = shape
 
     @cached_property
@@ -139,6 +153,10 @@ class Phantom:
         """The tasks whose labels the region holds."""
         return REGIONS[self.region].tasks
 
+    @property
+    def _single(self) -> bool:
+        return REGIONS[self.region].single
+
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """Voxels (x, y, z) in RAS order."""
@@ -166,7 +184,8 @@ class Phantom:
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size in world mm along x, y, z."""
         side = self.scanner.field_mm or self._field.side_mm
-        dz = self._range_mm / self.shape[2] if self._shape_wanted else self.scanner.slice_mm
+        divided = self._shape_wanted is not None and not self._single
+        dz = self._range_mm / self.shape[2] if divided else self.scanner.slice_mm
         return side / self.shape[0], side / self.shape[1], dz
 
     @cached_property
@@ -184,7 +203,8 @@ class Phantom:
     def _heights(self) -> npt.NDArray[np.float64]:
         """The z of the slices, reference mm, from foot to head."""
         dz = self.spacing[2] / self.frame.height_scale
-        return self._ends[0] + dz * (0.5 + np.arange(self.shape[2]))
+        first = sum(self._ends) / 2 - dz * (self.shape[2] - 1) / 2
+        return first + dz * np.arange(self.shape[2])  # type: ignore[no-any-return]
 
     @cached_property
     def _body(self) -> Body:
@@ -267,7 +287,7 @@ class Phantom:
         Raises:
             ValueError: L3 is not in the region.
         """
-        if "l3_slice" not in self.tasks:
+        if "l3_muscle" not in self.tasks:
             raise ValueError(f"A phantom of the {self.region} does not hold L3.")
         nearest = int(np.abs(self._heights - self.frame.vertebrae["L3"].inferior_z).argmin())
         return self.image.slice_from_canonical(nearest)

@@ -23,13 +23,23 @@ def digest(array: np.ndarray) -> str:
 class TestRegions:
     @pytest.mark.parametrize("region", REGIONS)
     def test_a_region_holds_the_labels_of_its_tasks(self, region):
-        phantom = Phantom(5, region, shape=(80, 80, 60))
+        phantom = Phantom(5, region, shape=(80, 80, 1 if region == "l3" else 60))
         assert phantom.tasks
         for task in phantom.tasks:
             label = phantom.label(task)
             assert label.shape == phantom.image.shape
             assert label.any()
             assert label.max() <= len(SCHEMAS[task])
+
+    def test_the_slice_of_l3_is_that_of_the_whole_abdomen(self):
+        alone, abdomen = Phantom(3, "l3"), Phantom(3, shape=(96, 96, 120))
+        assert alone.shape[2] == 1
+        assert alone.l3_slice == 0
+        areas = []
+        for phantom in (alone, abdomen):
+            k, pixel = phantom.l3_slice, phantom.spacing[0] * phantom.spacing[1]
+            areas.append((phantom.label("l3_muscle")[:, :, k] > 0).sum() * pixel)
+        assert areas[0] == pytest.approx(areas[1], rel=0.04)
 
     def test_a_thigh_holds_all_muscles_and_both_bones(self):
         label = Phantom(3, "thigh", shape=(160, 160, 90)).label("thigh_muscles")
