@@ -96,6 +96,8 @@ class FoldTrainer(nnUNetTrainer):
                 continue
             try:
                 self.load_checkpoint(str(path))
+            except torch.OutOfMemoryError:
+                raise
             except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
                 self.print_to_log_file(f"{name} cannot be read: {error!r}")
             else:
@@ -114,6 +116,19 @@ class FoldTrainer(nnUNetTrainer):
         np.random.seed(seed)  # noqa: NPY002 - nnU-Net's augmentation draws from the global generator
         torch.manual_seed(seed)
         super().on_epoch_start()
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Stop a training that has diverged, before a checkpoint is made of it.
+
+        Raises:
+            Refusal: the loss is no longer a number.
+        """
+        super().on_train_epoch_end(train_outputs)
+        if not math.isfinite(self.logger.get_value("train_losses", self.current_epoch)):
+            raise Refusal(
+                f"Fold {self.fold} diverged in epoch {self.current_epoch + 1}: its loss is no longer a number. Train "
+                "with another seed or preset."
+            )
 
     def on_epoch_end(self) -> None:
         """Report the epoch."""
