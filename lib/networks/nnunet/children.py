@@ -47,6 +47,7 @@ class Child:
         self.step = step
         self._log = workspace.log(step)
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        # The working directory stays off the path: a server's may hold another folder named lib.
         python_path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH", ""))))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -54,7 +55,13 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **workspace.environment(), "PYTHONPATH": python_path, **(environment or {})},
+                env={
+                    **os.environ,
+                    **workspace.environment(),
+                    "PYTHONPATH": python_path,
+                    "PYTHONSAFEPATH": "1",
+                    **(environment or {}),
+                },
                 start_new_session=True,
             )
 
