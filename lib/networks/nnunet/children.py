@@ -110,21 +110,19 @@ class Child:
         return (refusals or lines or [""])[-1]
 
 
-def wait(children: Sequence[Child], tick: Callable[[], None], *, seconds: float = 0.3) -> None:
-    """Wait for all to end, calling ``tick`` in between; whatever goes wrong ends them all.
+def wait(child: Child, tick: Callable[[], None], *, seconds: float = 0.3) -> None:
+    """Wait for a step to end, calling ``tick`` in between; what that raises ends the step.
 
     Raises:
-        Refusal: one of them did not end well.
+        Refusal: it did not end well.
     """
     try:
-        while any(child.running for child in children):
+        while child.running:
             tick()
             time.sleep(seconds)
-        for child in children:
-            child.check()
+        child.check()
     finally:
-        for child in children:
-            child.stop()
+        child.stop()
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def train(
     try:
         with FileLock(space.lock, timeout=0):
             _set_up(space, run, slices, check_cancelled)
-            wait([Child(space, "lib.networks.nnunet.plans", "preparation")], check_cancelled)
+            wait(Child(space, "lib.networks.nnunet.plans", "preparation"), check_cancelled)
             FoldRunner(space, run, where, on_progress, check_cancelled).train()
             return _finish(space, run, slices)
     except Timeout as error:
