@@ -1,4 +1,4 @@
-"""Measure what docs/benchmarks.md states: `scripts/benchmark.py NAME [options]`, a name for each file in benchmarks/."""
+"""Measure what docs/benchmarks.md states: `scripts/benchmark.py NAME [options]`, NAME as the files in benchmarks."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import torch
 from lib.anatomy.schemas import SCHEMAS
 from lib.models import Manifest, Registry, Version
 from lib.networks.nnunet.progress import Progress
-from lib.networks.nnunet.recipes import RECIPES
+from lib.networks.nnunet.recipes import RECIPES, Recipe
 from lib.networks.nnunet.training import TrainingResult, train
 from lib.refusals import Refusal
 from lib.stores import CaseStore
@@ -87,7 +87,7 @@ def train_task(
         on_progress(progress)
 
     try:
-        version = _train(task, store, registry, options, recipe.name, device, note)
+        version = _train(task, store, registry, options, recipe, device, note)
     except Refusal as refusal:
         stats.finish(fault=str(refusal))
         store.note_event("training_refused", task=task, reason=str(refusal))
@@ -102,7 +102,7 @@ def _train(  # noqa: PLR0917 - the arguments of its caller, decided
     store: CaseStore,
     registry: Registry,
     options: TrainOptions,
-    preset: str,
+    recipe: Recipe,
     device: str,
     on_progress: Callable[[Progress], None],
 ) -> Version:
@@ -115,7 +115,7 @@ def _train(  # noqa: PLR0917 - the arguments of its caller, decided
         registry.workspace(task),
         chosen.slices,
         SCHEMAS[task].ids,
-        RECIPES[preset],
+        recipe,
         folds=FOLDS,
         parent=parent.folder if parent else None,
         device=device,
@@ -129,7 +129,7 @@ def _train(  # noqa: PLR0917 - the arguments of its caller, decided
         folds=FOLDS,
         labels=chosen.labels,
         parent=parent.manifest.version if parent else None,
-        preset=preset,
+        preset=recipe.name,
         seeds=result.seeds,
         packages={name: package_version(name) for name in _PACKAGES},
         metrics=result.metrics,
