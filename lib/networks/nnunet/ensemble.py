@@ -55,6 +55,8 @@ class Ensemble:
     Attributes:
         classes: name to value of the labels, without the background.
         folds: the folds that are there, ascending.
+        patch: rows and columns of the networks' window.
+        engine: what runs the networks.
 
     Raises:
         Refusal: a file is missing or damaged, or these are not networks for a single slice of CT.
@@ -80,7 +82,7 @@ class Ensemble:
             if labels.has_regions or sorted(self.classes.values()) != list(range(1, labels.num_segmentation_heads)):
                 raise Refusal(f"The labels of the model in {folder.name} overlap or are not numbered from 1 on.")
             self._preprocessing = Preprocessing(manager, configuration)
-            self._patch = tuple(configuration.patch_size)
+            self.patch = tuple(configuration.patch_size)
             strides = np.prod(configuration.pool_op_kernel_sizes, axis=0)
             build = partial(
                 get_network_from_plans,
@@ -100,7 +102,7 @@ class Ensemble:
             ) from error
         self._stride = (int(strides[0]), int(strides[1]))
         self._mirroring_axes = tuple(first[_MIRRORING] or ())
-        self._engine = make_engine(
+        self.engine = make_engine(
             engine,
             Source(
                 build=build,
@@ -149,7 +151,7 @@ class Ensemble:
         """``(folds, 1 + classes, rows, columns)`` over the whole of the data, in windows where it exceeds the patch."""
         window = tuple(
             patch if size > patch or self._padding == "patch" else -(-size // stride) * stride
-            for size, patch, stride in zip(data.shape, self._patch, self._stride, strict=True)
+            for size, patch, stride in zip(data.shape, self.patch, self._stride, strict=True)
         )
         if window == self._stride:  # InstanceNorm wants more than one pixel in the deepest stage
             window = (2 * window[0], window[1])
@@ -178,7 +180,7 @@ class Ensemble:
         total = torch.zeros(())
         for flip in flips:
             image = np.ascontiguousarray(np.flip(data, flip))[None, None]
-            total = total + self._engine.logits(image, folds).flip([axis + 2 for axis in flip])
+            total = total + self.engine.logits(image, folds).flip([axis + 2 for axis in flip])
         return total / len(flips)
 
 

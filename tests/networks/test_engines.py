@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib.networks.engines import Source, TorchEngine, has_bfloat16, make_engine
+from lib.refusals import Refusal
+
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.LeakyReLU(inplace=True),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.LeakyReLU(inplace=True),
+        nn.ConvTranspose2d(8, 3, 2, stride=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def networks():
+    made = {}
+    for fold in (0, 2, 4):
+        torch.manual_seed(fold)
+        made[fold] = build().eval()
+    return made
+
+
+@pytest.fixture(scope="module")
+def source(networks):
+    weights = {fold: network.state_dict for fold, network in networks.items()}
+    return Source(build=build, weights=weights, digests={0: "a", 2: "b", 4: "c"}, channels=1, stride=(2, 2))
+
+
+@pytest.mark.parametrize("folds", [(0, 2, 4), (4,), (2, 0)])
+@pytest.mark.parametrize("name", ["torch", "together", "openvino", "auto"])
+def test_every_engine_gives_each_folds_own_logits(networks, source, name, folds):
+    engine = TorchEngine(source, "cpu", together=True) if name == "together" else make_engine(name, source)
+    for shape in ((16, 24), (32, 10)):
+        image = np.random.default_rng(1).standard_normal((1, 1, *shape), dtype=np.float32)
+        logits = engine.logits(image, folds)
+        assert logits.shape == (len(folds), 3, *shape)
+        for fold, ours in zip(folds, logits, strict=True):
+            with torch.no_grad():
+                expected = networks[fold](torch.from_numpy(image))[0]
+            tolerance = 1e-3 if name != "auto" or not torch.cuda.is_available() else 0.1  # bfloat16
+            assert torch.allclose(ours, expected, atol=tolerance)
+
+
+def test_large_kernels_are_inputs_and_change_nothing(networks, source, monkeypatch, tmp_path):
+    monkeypatch.setattr("lib.networks.engines._LARGE_KERNEL", 100)
+    engine = make_engine("openvino", source, tmp_path)
+    image = np.random.default_rng(1).standard_normal((1, 1, 16, 16), dtype=np.float32)
+    other = make_engine("openvino", source, tmp_path)  # from the cache; it takes the first one's working memory
+    for each in (engine, other, engine):
+        with torch.no_grad():
+            expected = networks[4](torch.from_numpy(image))[0]
+        # Kernels are kept in half precision.
+        assert torch.allclose(each.logits(image, (0, 4))[1], expected, atol=5e-3)
+
+
+def test_what_this_machine_has_not_is_refused(source):
+    with pytest.raises(Refusal, match="no engine 'tpu'; there are auto, cuda, openvino"):
+        make_engine("tpu", source)
+    if not torch.cuda.is_available():
+        with pytest.raises(Refusal, match="no CUDA GPU"):
+            make_engine("cuda", source)
+    if not has_bfloat16():
+        with pytest.raises(Refusal, match="no bfloat16"):
+            make_engine("openvino-bf16", source)
