@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -266,7 +267,9 @@ class OpenVINOEngine:
         rows, columns = self._source.stride
         example = torch.zeros(1, self._source.channels, 2 * rows, columns)
         network = self._source.network(fold)
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # It warns of checks on sizes that hold for every size, and that tracing is old.
+            warnings.simplefilter("ignore")
             traced = torch.jit.trace(network, example, check_trace=False)
             model = ov.convert_model(traced, example_input=example, input=[1, self._source.channels, -1, -1])
         model.get_parameters()[0].friendly_name = "image"
