@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,24 @@ class TrainingSet:
     """What a version of a slice model is trained on.
 
     Attributes:
-        slices: each labelled slice of each label.
-        labels: the labels, for the manifest.
+        parts: each label, for the manifest, with its labelled slices.
     """
 
-    slices: tuple[Slice, ...]
-    labels: tuple[TrainingLabel, ...]
+    parts: tuple[tuple[TrainingLabel, tuple[Slice, ...]], ...]
+
+    @property
+    def labels(self) -> tuple[TrainingLabel, ...]:
+        """All labels."""
+        return tuple(label for label, _ in self.parts)
+
+    @property
+    def slices(self) -> tuple[Slice, ...]:
+        """The slices of all labels."""
+        return tuple(each for _, slices in self.parts for each in slices)
+
+    def only(self, keys: Collection[str]) -> TrainingSet:
+        """Those labels whose slices are among the keys."""
+        return TrainingSet(tuple(part for part in self.parts if all(each.key in keys for each in part[1])))
 
 
 def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int) -> None:
@@ -73,21 +85,19 @@ def training_set(store: CaseStore, schema: LabelSchema, *, folds: int, known: Ma
     patients = {revision.image_id: store.patient(revision.image_id) for revision in revisions}
     book = FoldBook(store.own_folder / "folds" / f"{schema.task}.json")
     fold = book.assign(patients.values(), folds, known=known)
-    slices, labels = [], []
+    parts = []
     for revision in revisions:
         patient, image = patients[revision.image_id], Path(store.get_image_uri(revision.image_id))
-        slices += list(_slices(revision, image, schema, patient=patient, fold=fold[patient]))
-        labels.append(
-            TrainingLabel(
-                case=revision.image_id,
-                revision=revision.number,
-                sha256=revision.sha256,
-                patient=patient,
-                fold=fold[patient],
-                phantom=bool(store.case_facts(revision.image_id).phantom) or is_marked_phantom(image),
-            )
+        label = TrainingLabel(
+            case=revision.image_id,
+            revision=revision.number,
+            sha256=revision.sha256,
+            patient=patient,
+            fold=fold[patient],
+            phantom=bool(store.case_facts(revision.image_id).phantom) or is_marked_phantom(image),
         )
-    return TrainingSet(tuple(slices), tuple(labels))
+        parts.append((label, tuple(_slices(revision, image, schema, patient=patient, fold=fold[patient]))))
+    return TrainingSet(tuple(parts))
 
 
 def _slices(revision: Revision, image: Path, schema: LabelSchema, *, patient: str, fold: int) -> Iterator[Slice]:

@@ -14,10 +14,10 @@ from lib.anatomy.schemas import SCHEMAS
 from lib.models import Manifest, Registry, Version
 from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import RECIPES, Recipe
-from lib.networks.nnunet.training import TrainingResult, train
+from lib.networks.nnunet.training import TrainingResult, discard, train, unfinished
 from lib.refusals import Refusal
 from lib.stores import CaseStore
-from lib.trainers.slices import training_set
+from lib.trainers.slices import TrainingSet, training_set
 from lib.trainers.stats import TrainStats
 
 NETWORK = "nnunet_2d"
@@ -111,6 +111,7 @@ def _train(  # noqa: PLR0917 - the arguments of its caller, decided
     known = own.manifest.patients if own else {}
     chosen = training_set(store, SCHEMAS[task], folds=FOLDS, known=known)
     parent = None if options.from_scratch else own
+    chosen = continued(registry.workspace(task), chosen, recipe, parent, options.seed)
     result = train(
         registry.workspace(task),
         chosen.slices,
@@ -140,11 +141,22 @@ def _train(  # noqa: PLR0917 - the arguments of its caller, decided
     return version
 
 
+def continued(workspace: Path, chosen: TrainingSet, recipe: Recipe, parent: Version | None, seed: int) -> TrainingSet:
+    """What an interrupted training was made of, if all of it is still there; labels that came since wait."""
+    run = unfinished(workspace)
+    if run is None or (run.recipe, run.seed) != (recipe, seed):
+        return chosen
+    if run.parent != (str(parent.folder.resolve()) if parent else ""):
+        return chosen
+    keys = {each.key for each in chosen.slices}
+    return chosen.only(run.slices) if keys >= set(run.slices) else chosen
+
+
 def _published(registry: Registry, manifest: Manifest, result: TrainingResult) -> Version:
     with registry.staging(manifest.task) as staging:
         shutil.copytree(result.results, staging, dirs_exist_ok=True)
         version = registry.publish(staging, manifest)
-    shutil.rmtree(result.results, ignore_errors=True)  # the version has its own copy
+    discard(registry.workspace(manifest.task))
     return version
 
 

@@ -18,9 +18,10 @@ from lib.models import Registry
 from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 from lib.tasks import TASKS
+from lib.trainers.slices import training_set
 from lib.trainers.stats import read_stats
 from lib.trainers.train_task import SliceTraining
-from lib.trainers.training import TrainOptions, stats_file, train_task
+from lib.trainers.training import TrainOptions, continued, stats_file, train_task
 from tests.networks.nnunet.drawn_slices import TINY
 from tests.trainers.conftest import LABELLED
 
@@ -143,3 +144,29 @@ class TestAnswers:
         infer = SegmentationTask(TASKS["l3_muscle"], Champions(Registry(tmp_path / "models")))
         with pytest.raises(Refusal, match="fold_2"):
             infer({"image": store.get_image_uri("case3"), "slice_index": LABELLED})
+
+
+def test_a_training_that_was_ended_goes_on_though_labels_came_since(store, tmp_path, save_label, monkeypatch):
+    """Ended after the first epoch; the label that was saved meanwhile waits for the next training."""
+    for case in [f"case{n}" for n in range(5)]:
+        save_label(store, case, tmp_path)
+    monkeypatch.setitem(RECIPES, "quick", TINY)
+    registry, options = Registry(tmp_path / "models"), TrainOptions(preset="quick", device="cpu")
+    chosen = training_set(store, TASKS["l3_muscle"].schema, folds=5, known={})
+
+    class EndedError(Exception):
+        pass
+
+    def end(_):
+        raise EndedError
+
+    with pytest.raises(EndedError):
+        train_task("l3_muscle", store, registry, options, end)
+    save_label(store, "case5", tmp_path)
+    now = training_set(store, TASKS["l3_muscle"].schema, folds=5, known={})
+    going_on = continued(registry.workspace("l3_muscle"), now, TINY, None, 0)
+    assert [s.key for s in going_on.slices] == [s.key for s in chosen.slices]
+    assert len(now.slices) == 6
+    save_label(store, "case2", tmp_path, shift=1)
+    corrected = training_set(store, TASKS["l3_muscle"].schema, folds=5, known={})
+    assert continued(registry.workspace("l3_muscle"), corrected, TINY, None, 0) is corrected

@@ -148,7 +148,8 @@ def places(device: str, folds: int) -> list[Place]:
     common = {"nnUNet_compile": os.environ.get("nnUNet_compile", "f")}  # noqa: SIM112 - nnU-Net's name
     if device == "cpu":
         # On two cores, augmenting in the same process is fastest: it takes a tenth of an iteration's time.
-        workers = {"nnUNet_n_proc_DA": str(min(4, cores // 4))}
+        # Threads that wait awake take the cores from the server, and from whatever else runs here.
+        workers = {"nnUNet_n_proc_DA": str(min(4, cores // 4)), "OMP_WAIT_POLICY": "PASSIVE"}
         return [Place("cpu", {**common, **workers, "CUDA_VISIBLE_DEVICES": ""}, most=1)]
     gpus = _gpus(device)
     at_once = max(1, min(folds, cores // 2))
