@@ -217,6 +217,9 @@ class OpenVINOEngine:
     def _prepare(self, folds: tuple[int, ...]) -> None:
         if folds in self._compiled:
             return
+        # Besides the whole ensemble only the last other choice stays: each holds weights of its own.
+        for other in self._compiled.keys() - {tuple(self._source.weights)}:
+            del self._requests[other], self._compiled[other]
         model = self._joined({fold: self._converted(fold) for fold in folds})
         compiled = self._core.compile_model(model, "CPU", self._settings)
         request = compiled.create_infer_request()
