@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lib.cold_start.answers import Answer
 from lib.images.files import read_volume
 from lib.infers.champions import Champions
 from lib.infers.segmentation import SegmentationTask
@@ -84,11 +82,14 @@ def test_more_labels_fine_tune_the_champion(trained, tmp_path, save_label, monke
 
 
 class TestAnswers:
+    @pytest.fixture(scope="class")
+    def champions(self, trained):
+        return Champions(trained[1])
+
     @pytest.fixture
-    def ask(self, trained):
-        store, registry, _ = trained
-        task = replace(TASKS["l3_muscle"], cold_start=lambda image, _: Answer(label=image.hu * 0, method="no", doubt=0))
-        infer = SegmentationTask(task, Champions(registry))
+    def ask(self, trained, champions):
+        store, _, _ = trained
+        infer = SegmentationTask(TASKS["l3_muscle"], champions)
 
         def _ask(**options):
             path, params = infer({"image": store.get_image_uri("case3"), "slice_index": LABELLED, **options})
