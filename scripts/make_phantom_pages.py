@@ -208,7 +208,8 @@ def _region_rows() -> Iterator[tuple[str, ...]]:
 
     for name, region in REGIONS.items():
         tasks = ", ".join(f"`{task}`" for task in region.tasks)
-        yield f"`{name}`", landmark(region.top[0]), landmark(region.bottom[0]), tasks
+        bottom = "the same: one slice" if region.single else landmark(region.bottom[0])
+        yield f"`{name}`", landmark(region.top[0]), bottom, tasks
 
 
 def _condition_rows() -> Iterator[tuple[str, ...]]:
