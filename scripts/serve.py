@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import ipaddress
+import json
 import os
 import socket
 import sys
@@ -18,7 +19,7 @@ from scripts.environment import ROOT, Environment
 from scripts.interpreter import become
 
 APP = ROOT / "apps" / "sarcopenia"
-STUDIES = ROOT / "datastore"
+STUDIES, MODELS = ROOT / "datastore", APP / "model"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,13 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     check_host(options.host, allow_remote=options.allow_remote)
     studies = studies_folder(options.studies)
+    models = Path(options.models).expanduser().resolve()
     check_port(options.host, options.port)
     enter_environment(arguments)
     # An id that is also a file name in the working directory is taken for that file, and a `.env` there is read.
     os.chdir(ROOT)
     become(
-        server_command(studies=studies, host=options.host, port=options.port),
-        environment={**os.environ, **server_environment(studies=studies, host=options.host)},
+        server_command(studies=studies, models=models, host=options.host, port=options.port),
+        environment={**os.environ, **server_environment(studies=studies, models=models, host=options.host)},
     )
 
 
@@ -40,6 +42,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="serve.py", description="Start the server on a folder of CTs.")
     parser.add_argument("--studies", default=str(STUDIES), help="folder of CTs (default: datastore)")
+    parser.add_argument("--models", default=str(MODELS), help="folder of trained models (default: that of the app)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address other machines can reach")
@@ -124,16 +127,16 @@ def enter_environment(arguments: Sequence[str]) -> None:
     become([str(environment.python), __file__, *arguments])
 
 
-def server_command(*, studies: Path, host: str, port: int) -> list[str]:
+def server_command(*, studies: Path, models: Path, host: str, port: int) -> list[str]:
     """MONAI Label's own start command; its shell script `monailabel` is passed by, it takes any Python on the path."""
     return [
         *(sys.executable, "-m", "monailabel.main", "start_server"),
         *("--app", str(APP), "--studies", str(studies), "--host", host, "--port", str(port)),
-        *("--uvicorn_app", "lib.server.app:app"),
+        *("--uvicorn_app", "lib.server.app:app", "--conf", "models", str(models)),
     ]
 
 
-def server_environment(*, studies: Path, host: str) -> dict[str, str]:
+def server_environment(*, studies: Path, models: Path, host: str) -> dict[str, str]:
     """What the server and its background jobs read from the environment, most of it once, at import."""
     python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -141,7 +144,7 @@ def server_environment(*, studies: Path, host: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(python_path),
         "MONAI_LABEL_APP_DIR": str(APP),
         "MONAI_LABEL_STUDIES": str(studies),
-        "MONAI_LABEL_APP_CONF": "{}",
+        "MONAI_LABEL_APP_CONF": json.dumps({"models": str(models)}),
         "PYTHONUTF8": "1",
         # Scores are computed on a schedule of our own: the stock one queues a job at every Next Sample.
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",

@@ -110,7 +110,7 @@ def test_a_command_ends_with_one_sentence_before_anything_starts(script, wrong, 
 
 def test_background_jobs_find_the_project_and_the_studies(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    environment = server_environment(studies=tmp_path, host="127.0.0.1")
+    environment = server_environment(studies=tmp_path, models=tmp_path / "m", host="127.0.0.1")
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "elsewhere"]
     assert environment["MONAI_LABEL_STUDIES"] == str(tmp_path)
     assert environment["MONAI_LABEL_APP_DIR"] == str(ROOT / "apps" / "sarcopenia")
@@ -122,7 +122,7 @@ def test_background_jobs_find_the_project_and_the_studies(tmp_path, monkeypatch)
 
 
 def test_the_server_is_started_with_this_python_on_the_app_of_this_project(tmp_path):
-    command = server_command(studies=tmp_path, host="127.0.0.1", port=8123)
+    command = server_command(studies=tmp_path, models=tmp_path / "m", host="127.0.0.1", port=8123)
     assert command[:4] == [sys.executable, "-m", "monailabel.main", "start_server"]
     assert command[command.index("--app") + 1] == str(ROOT / "apps" / "sarcopenia")
     assert command[command.index("--host") + 1] == "127.0.0.1"

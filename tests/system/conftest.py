@@ -47,7 +47,15 @@ def free_port() -> int:
 
 
 def serve_command(studies: Path, port: int) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / "serve.py"), "--studies", str(studies), "--port", str(port)]
+    return [
+        *(sys.executable, str(ROOT / "scripts" / "serve.py"), "--studies", str(studies), "--port", str(port)),
+        *("--models", str(_models(studies))),
+    ]
+
+
+def _models(studies: Path) -> Path:
+    """A folder of its own: what a developer has trained must not answer here."""
+    return studies.parent / "models"
 
 
 def stock_command(studies: Path, port: int) -> list[str]:
@@ -55,6 +63,7 @@ def stock_command(studies: Path, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "monailabel.main", "start_server", "--app", str(ROOT / "apps" / "sarcopenia")),
         *("--studies", str(studies), "--host", "127.0.0.1", "--port", str(port)),
+        *("--conf", "models", str(_models(studies))),
     ]
 
 
