@@ -33,19 +33,6 @@ def voxel_of(phantom: Phantom, point: tuple[float, float, float]) -> np.ndarray:
     return np.linalg.inv(phantom.image.affine) @ [*point, 1.0]
 
 
-def areas_at_endplate(phantom: Phantom) -> dict[str, float]:
-    """Areas, cm², at the inferior endplate of L3, which lies between two slices that are 10 mm apart."""
-    k = voxel_of(phantom, phantom.l3_endplate_mm)[2]
-    below = int(np.floor(k))
-    areas: dict[str, float] = {}
-    for index, share in ((below, 1 - (k - below)), (below + 1, k - below)):
-        for task, schema in (("l3_muscle", L3_MUSCLE), ("l3_tissue", L3_TISSUE)):
-            regions = measure(phantom.image, phantom.label(task), schema, slice_index=index).regions
-            for name, region in regions.items():
-                areas[name] = areas.get(name, 0.0) + share * region.area_cm2
-    return areas
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 class TestLabelsAgree:
     def test_the_muscles_of_l3_are_muscle_in_the_whole_body_too(self, seed):
@@ -126,7 +113,11 @@ class TestLevels:
 def test_areas_at_l3_are_those_of_the_person(seed):
     person = abdomen(seed).person
     whole = {name: strength for name, strength in person.conditions.items() if name != "truncated"}
-    areas = areas_at_endplate(Phantom(seed, shape=(300, 300, 34), scanner=STRAIGHT, conditions=whole))
+    endplate = Phantom(seed, "l3", shape=(300, 300, 1), scanner=STRAIGHT, conditions=whole)
+    areas = {}
+    for task, schema in (("l3_muscle", L3_MUSCLE), ("l3_tissue", L3_TISSUE)):
+        regions = measure(endplate.image, endplate.label(task), schema, slice_index=0).regions
+        areas |= {name: region.area_cm2 for name, region in regions.items()}
     assert areas["paraspinal"] == pytest.approx(person.paraspinal_cm2, rel=0.05)
     assert areas["psoas"] == pytest.approx(person.psoas_cm2, rel=0.05)
     assert areas["abdominal_wall"] == pytest.approx(person.wall_cm2, rel=0.05)
