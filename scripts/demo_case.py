@@ -23,7 +23,8 @@ _CHUNK = 1 << 16
 PHANTOMS = 2
 _MAKE_PHANTOMS = Path(__file__).with_name("make_phantoms.py")
 _PHANTOM_OPTIONS = (
-    "--region", "abdomen", "--seed", "1", "--matrix", "256", "--slice-mm", "5", "--without-labels",
+    "--region", "abdomen", "--seed", "1", "--matrix", "256", "--slice-mm", "5", "--variant-share", "0",
+    "--without-labels",
 )  # fmt: skip
 
 
