@@ -67,8 +67,8 @@ def train(
         parent: the results folder of a version. Each fold starts from its own weights there and trains for the
             recipe's ``fine_tune_epochs``, with the parent's plans.
         folds: number of folds.
-        device: "cpu", "cuda" for all GPUs, or "cuda:N". Folds run one after another on a CPU, and on GPUs side by
-            side as far as their free memory goes.
+        device: "cpu", "cuda" for all GPUs, or "cuda:N". Folds run side by side: on a CPU one a core, as far as its
+            memory goes, on GPUs as far as theirs goes.
         seed: of all that is left to chance; fold k uses ``seed + k``.
         on_progress: called after every epoch of every fold, and at the start for what an earlier call did. What it
             raises ends the training.
