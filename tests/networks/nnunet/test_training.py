@@ -93,7 +93,8 @@ class TestAFinishedTraining:
 
     def test_every_epoch_was_told_with_numbers_that_a_client_can_show(self, trained: tuple) -> None:
         told = trained[2]
-        assert [(p.fold, p.epoch) for p in told] == [(fold, epoch) for fold in (0, 1) for epoch in (1, 2, 3, 4)]
+        for fold in (0, 1):
+            assert [p.epoch for p in told if p.fold == fold] == [1, 2, 3, 4]
         assert {(p.folds, p.epochs) for p in told} == {(2, 4)}
         assert all(np.isfinite([p.loss, p.dice, *p.class_dice.values()]).all() for p in told)
         assert told[0].class_dice.keys() == CLASSES.keys()
