@@ -18,9 +18,7 @@ from lib.models import Registry
 from lib.refusals import Refusal
 from lib.tasks import STORED_TASKS, TASKS
 from scripts.command import Stop, run_command
-from scripts.environment import ROOT
-
-MODELS = ROOT / "apps" / "sarcopenia" / "model"
+from scripts.serve import MODELS
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -22,9 +22,7 @@ from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.tasks import TRAINABLE_TASKS
 from scripts.command import Stop, run_command
-from scripts.environment import ROOT
-
-MODELS = ROOT / "apps" / "sarcopenia" / "model"
+from scripts.serve import MODELS, STUDIES
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -81,7 +79,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="train.py", description="Train a task's model on saved labels.")
     parser.add_argument("task", choices=TRAINABLE_TASKS)
-    parser.add_argument("--studies", type=Path, default=ROOT / "datastore", help="folder of images and labels")
+    parser.add_argument("--studies", type=Path, default=STUDIES, help="folder of images and labels")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="FOLDER", help="folder of all models")
     parser.add_argument("--preset", choices=list(RECIPES), default="", help="default: what suits the device")
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N (default: the best there is)")

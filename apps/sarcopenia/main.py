@@ -146,7 +146,8 @@ class SarcopeniaApp(MONAILabelApp):
         Raises:
             Refusal: nothing can be trained under that name, or not yet, or not like that.
         """
-        self.check_training(request)
+        if request.get("model") not in self._trainers:
+            raise Refusal(f"There is no training for {request.get('model')!r}.", status=404)
         return super().train(request)  # type: ignore[no-any-return]
 
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:

@@ -33,13 +33,15 @@ def answer_by_ensemble(image: CTImage, schema: LabelSchema, champion: Champion, 
     Raises:
         Refusal: the slice or the fold is not there, or L3 is not found.
     """
+    from lib.networks.nnunet.ensemble import label_of  # noqa: PLC0415 - takes seconds, and cold starts need none of it
+
     chosen = choose_slice(image, options.slice_index)
     hu = np.ascontiguousarray(image.hu[:, :, chosen.index])
     spacing = (float(image.spacing[0]), float(image.spacing[1]))
     folds = _folds(options.fold, champion)
     probabilities = champion.ensemble.predict(hu, spacing, folds=folds, mirroring=options.mirroring)
     classes = champion.version.manifest.classes
-    found = probabilities.mean(axis=0).argmax(axis=0)
+    found = label_of(probabilities)
     # an imported model may number the classes in its own way, and know more of them
     ids = np.zeros(probabilities.shape[1], np.uint8)
     for name, value in classes.items():

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from lib.disk import sync_folder
 from lib.refusals import Refusal
 
 _T = TypeVar("_T")
@@ -99,15 +100,6 @@ def read_file(path: Path) -> bytes:
     return patiently(path.read_bytes)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, synced to the disk."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
-
-
 def sync_tree(folder: Path) -> None:
     """Sync every file and folder below, and the folder itself, to the disk."""
     for path in folder.rglob("*"):
@@ -117,17 +109,6 @@ def sync_tree(folder: Path) -> None:
         with path.open("r+b") as file:  # Windows syncs only what is open for writing
             os.fsync(file.fileno())
     sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync a folder's list of names to the disk; Windows does so by itself and cannot be asked."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def patiently(action: Callable[[], _T]) -> _T:

@@ -12,7 +12,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from lib.models.files import locked, make_folder, read_file, refusing_os_errors, write_file
+from lib.disk import make_folder
+from lib.models.files import locked, read_file, refusing_os_errors, write_file
 from lib.refusals import Refusal
 
 FOLDS = 5

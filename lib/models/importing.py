@@ -14,6 +14,7 @@ import re
 import shutil
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def import_results(registry: Registry, task: str, path: Path, *, names: Mapping[
             return Imported(registry.publish(folder, manifest), unfinished, ignored)
 
 
-class _Source:
+class _Source(ABC):
     """Files below one folder of a folder or zip, by their paths with ``/``."""
 
     def __init__(self, path: Path) -> None:
@@ -121,17 +122,17 @@ class _Source:
         """The refusal of the whole import."""
         return Refusal(f"{self.name} cannot be imported: {reason}.")
 
+    @abstractmethod
     def find(self) -> list[str]:
         """Paths of all ``plans.json``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def size(self, name: str) -> int | None:
         """Bytes of a file, or ``None`` where there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, name: str) -> IO[bytes]:
         """A file that is there."""
-        raise NotImplementedError
 
     def enter_results(self) -> None:
         """Go to the one folder that holds the results of a 2-D network.

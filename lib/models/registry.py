@@ -16,15 +16,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lib.anatomy.schemas import SCHEMAS
+from lib.disk import make_folder, sync_folder
 from lib.models.files import (
     disk_full,
     is_disk_full,
     locked,
-    make_folder,
     patiently,
     read_file,
     refusing_os_errors,
-    sync_folder,
     sync_tree,
     write_file,
 )

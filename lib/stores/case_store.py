@@ -20,13 +20,14 @@ from monailabel.interfaces.datastore import Datastore
 from sqlalchemy import Connection, Row, func, select
 
 from lib.anatomy.schemas import SCHEMAS, STORED_SCHEMAS, task_of
+from lib.disk import make_folder, sync_folder
 from lib.images import PatientFacts, read_ct
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import Refusal
 from lib.stores.cases import PRESENT, REMOVED, Cases, note
 from lib.stores.client_shapes import IMAGE_COLUMNS, SHORT_LABEL_COLUMNS, image_info, label_info, short_label
 from lib.stores.conversion import convert_dicom_folder, series_facts
-from lib.stores.files import make_folder, place, remove_left_overs, signature_of, stage_copy, sync_folder
+from lib.stores.files import place, remove_left_overs, signature_of, stage_copy
 from lib.stores.folder import OWN_FOLDER, FoundImage
 from lib.stores.geometry import read_grid
 from lib.stores.history import History, labelled_mark

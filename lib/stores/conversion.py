@@ -9,10 +9,11 @@ from typing import Any
 
 import pydicom
 
+from lib.disk import sync_folder
 from lib.images import read_ct
 from lib.images.dicom import dicom_headers, patient_facts
 from lib.images.files import ct_nifti
-from lib.stores.files import stage, sync_folder
+from lib.stores.files import stage
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import time
@@ -53,38 +52,12 @@ def place(temporary: Path, path: Path) -> None:
     temporary.unlink()
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, synced to the disk."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync a folder's list of names to the disk; Windows does so by itself and cannot be asked."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def remove_left_overs(scratch: Path) -> None:
     """Delete temporary files that no living process can still be writing."""
     with os.scandir(scratch) as entries:
         old = [Path(e.path) for e in entries if e.is_file() and time.time() - e.stat().st_mtime > _LEFT_OVER_AFTER_S]
     for path in old:
         path.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def signature_of(path: Path) -> str:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from lib.anatomy.schemas import STORED_SCHEMAS
-from lib.stores.files import make_folder, place, stage, sync_folder
+from lib.disk import make_folder, sync_folder
+from lib.stores.files import place, stage
 from lib.stores.geometry import Grid
 from lib.stores.index import CASES, CURRENT, REVISIONS, StoreIndex
 from lib.stores.names import folder_name

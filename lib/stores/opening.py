@@ -12,9 +12,10 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from lib.anatomy.schemas import SCHEMAS
+from lib.disk import sha256_of
 from lib.refusals import Refusal
 from lib.stores.cases import Cases, note
-from lib.stores.files import sha256_of, stage_copy
+from lib.stores.files import stage_copy
 from lib.stores.geometry import read_grid
 from lib.stores.history import History, NewRevision
 from lib.stores.index import REVISIONS, SETTINGS, TAKEN_OVER, StoreIndex, UnusableIndexError, get_setting, sqlite_url

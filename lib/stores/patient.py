@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lib.disk import sync_folder
 from lib.images import PatientFacts, parse_facts
 from lib.refusals import Refusal
-from lib.stores.files import stage, sync_folder
+from lib.stores.files import stage
 from lib.stores.names import folder_name
 from lib.stores.plain import to_json
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from lib.disk import sha256_of
 from lib.images import PatientFacts
 from lib.refusals import Refusal
 from lib.stores import CaseStore
-from lib.stores.files import sha256_of
 
 
 class TestImagesInTheFolder:

@@ -16,10 +16,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from lib.disk import sha256_of
 from lib.images import PatientFacts
 from lib.refusals import Refusal
 from lib.stores import CaseStore
-from lib.stores.files import remove_left_overs, sha256_of
+from lib.stores.files import remove_left_overs
 
 ROOT = Path(__file__).resolve().parents[2]
 

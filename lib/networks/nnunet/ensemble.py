@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import pickle
@@ -19,6 +18,7 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compu
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from lib.disk import sha256_of
 from lib.networks.engines import Source, Weights, make_engine
 from lib.networks.nnunet.preprocessing import Preprocessing
 from lib.refusals import Refusal
@@ -107,7 +107,7 @@ class Ensemble:
             Source(
                 build=build,
                 weights={fold: partial(_read_weights, checkpoints[fold]) for fold in self.folds},
-                digests={fold: _sha256(checkpoints[fold]) for fold in self.folds} if cache else {},
+                digests={fold: sha256_of(checkpoints[fold]) for fold in self.folds} if cache else {},
                 channels=1,
                 stride=self._stride,
             ),
@@ -212,11 +212,6 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _read_weights(path: Path) -> Weights:
     return _read_checkpoint(path)["network_weights"]  # type: ignore[no-any-return]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def label_of(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
