@@ -63,7 +63,7 @@ def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int) -> None:
     patients = {store.patient(revision.image_id) for revision in revisions}
     if len(patients) < folds:
         raise Refusal(
-            f"The labels of {schema.task} are of {len(patients)} patients, and {folds} folds need {folds} at least: "
+            f"{folds} folds need labels of as many patients, and those of {schema.task} are of {len(patients)}: "
             "save labels of more patients, then train."
         )
 
