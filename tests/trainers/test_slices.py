@@ -78,5 +78,5 @@ class TestRefusals:
             save_label(store, case, tmp_path)
             if case != "case0":
                 store.update_image_info(case, {"patient": "one and the same"})
-        with pytest.raises(Refusal, match="5 folds need .* are of 2"):
+        with pytest.raises(Refusal, match=r"5 folds need .* are of 2"):
             check_labels(store, L3_MUSCLE, folds=5)
