@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from lib.disk import sync_folder
 from lib.refusals import Refusal
 
-_T = TypeVar("_T")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _LOCK_PATIENCE_S = 120.0  # held for single small writes only; whoever holds it for longer hangs
-_WINDOWS_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 @contextmanager
@@ -71,35 +67,6 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file, or replace one, in a single step that survives a power cut; the caller holds its lock.
-
-    Raises:
-        OSError: it cannot be written; the file that was there before is still there.
-    """
-    # One fixed name: what a killed process left of it is overwritten by the next one.
-    temporary = path.with_name(f"{path.name}.new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        patiently(lambda: temporary.replace(path))
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def read_file(path: Path) -> bytes:
-    """Read a file that another process may be replacing at this moment.
-
-    Raises:
-        OSError: it is not there, or cannot be read.
-    """
-    return patiently(path.read_bytes)
-
-
 def sync_tree(folder: Path) -> None:
     """Sync every file and folder below, and the folder itself, to the disk."""
     for path in folder.rglob("*"):
@@ -109,13 +76,3 @@ def sync_tree(folder: Path) -> None:
         with path.open("r+b") as file:  # Windows syncs only what is open for writing
             os.fsync(file.fileno())
     sync_folder(folder)
-
-
-def patiently(action: Callable[[], _T]) -> _T:
-    """Do something to a file that Windows forbids for the moments in which somebody else has the file open."""
-    for pause in _WINDOWS_PAUSES_S if os.name == "nt" else ():
-        try:
-            return action()
-        except PermissionError:
-            time.sleep(pause)
-    return action()

@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from lib.disk import make_folder
-from lib.models.files import locked, read_file, refusing_os_errors, write_file
+from lib.disk import make_folder, read_file, write_file
+from lib.models.files import locked, refusing_os_errors
 from lib.refusals import Refusal
 
 FOLDS = 5

@@ -31,12 +31,10 @@ from lib.models.files import disk_full
 from lib.models.manifest import Manifest
 from lib.models.registry import Registry, Version
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, NETWORK
 from lib.refusals import Refusal
 
-NETWORK = "nnunet_2d"
-CONFIGURATION = "2d"
 PLANS, DATASET, FINGERPRINT = "plans.json", "dataset.json", "dataset_fingerprint.json"
-CHECKPOINT = "checkpoint_final.pth"
 _SUMMARY = "validation/summary.json"
 _FOLDS = range(5)
 Refuse = Callable[[str], Refusal]

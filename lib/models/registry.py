@@ -16,17 +16,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lib.anatomy.schemas import SCHEMAS
-from lib.disk import make_folder, sync_folder
-from lib.models.files import (
-    disk_full,
-    is_disk_full,
-    locked,
-    patiently,
-    read_file,
-    refusing_os_errors,
-    sync_tree,
-    write_file,
-)
+from lib.disk import make_folder, patiently, read_file, sync_folder, write_file
+from lib.models.files import disk_full, is_disk_full, locked, refusing_os_errors, sync_tree
 from lib.models.manifest import Manifest
 from lib.refusals import Refusal
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
+from lib.disk import write_json
 from lib.networks.nnunet.progress import Progress
-from lib.networks.nnunet.workspace import write_json
 
 
 @dataclass

@@ -15,12 +15,12 @@ from lib.models import Manifest, Registry, Version
 from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import RECIPES, Recipe
 from lib.networks.nnunet.training import TrainingResult, discard, train, unfinished
+from lib.networks.nnunet.workspace import NETWORK
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.trainers.slices import TrainingSet, training_set
 from lib.trainers.stats import TrainStats
 
-NETWORK = "nnunet_2d"
 FOLDS = 5
 _PACKAGES = ("torch", "nnunetv2", "dynamic_network_architectures", "batchgeneratorsv2", "numpy", "monai")
 _PRESET_ON = {"cuda": "paper", "cpu": "small"}

@@ -16,7 +16,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from lib.networks.nnunet.workspace import Workspace, write_json
+from lib.disk import write_json
+from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 
 SLICE_THICKNESS_MM = 5.0

@@ -28,13 +28,19 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.tensorboard import SummaryWriter
 
+from lib.disk import write_json
 from lib.networks.nnunet.children import child_process
 from lib.networks.nnunet.cross_validation import FoldDice
 from lib.networks.nnunet.progress import Epoch, append_epoch
-from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, TRAINER, Run, Workspace, write_json
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, TRAINER, Run, Workspace
 from lib.refusals import Refusal
 
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What PyTorch raises for a checkpoint that was cut short or overwritten, depending on where."""
 _SAVING_SHARE = 0.05
 """At most this share of the time goes into checkpoints."""
 _PREDICTION_KEYS = (
@@ -98,7 +104,7 @@ class FoldTrainer(nnUNetTrainer):
                 self.load_checkpoint(str(path))
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            except _UNREADABLE as error:
                 self.print_to_log_file(f"{name} cannot be read: {error!r}")
             else:
                 self.print_to_log_file(f"continuing after epoch {self.current_epoch} of {self.num_epochs}")

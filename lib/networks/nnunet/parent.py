@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, DATASET, Run, Workspace, write_json
+from lib.disk import write_json
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, DATASET, Run, Workspace
 from lib.refusals import Refusal
 
 _log = logging.getLogger(__name__)
@@ -16,6 +17,9 @@ _log = logging.getLogger(__name__)
 
 def take_over_plans(workspace: Workspace, parent: Path, run: Run) -> None:
     """Take the plans, and with them normalisation, grid and network, from the version to start from.
+
+    That is one that was trained here: the names and values of its classes are compared with the task's own, so an
+    imported one that numbers or names them in its own way is refused.
 
     Raises:
         Refusal: it has other classes, no 2-D network, or a file that cannot be read.

@@ -16,10 +16,11 @@ from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor impo
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from lib.disk import write_json
 from lib.networks.nnunet.children import child_process
 from lib.networks.nnunet.dataset import SLICE_THICKNESS_MM
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Run, Workspace, write_json
+from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Run, Workspace
 
 _FOREGROUND_SAMPLES = 10**7
 """Foreground pixels whose HU make the normalisation. nnU-Net's 10^8 are for volumes: a slice has some 30,000."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lib.disk import write_json
 from lib.networks.nnunet.children import Child, wait
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
@@ -19,7 +20,7 @@ from lib.networks.nnunet.fold_runner import FoldRunner, places
 from lib.networks.nnunet.parent import take_over_plans
 from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace, write_json
+from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace
 from lib.refusals import Refusal
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from lib.disk import write_json
 from lib.networks.nnunet.recipes import Recipe
 
+NETWORK = "nnunet_2d"
+"""What manifests and the task table call this kind of network."""
 DATASET = "Dataset001_slices"
 CONFIGURATION = "2d"
 TRAINER = "nnUNetTrainer"
@@ -141,17 +142,3 @@ class Run:
             content["slices"] = {key: (patient, fold) for key, (patient, fold) in content["slices"].items()}
             return Run(**content)
         return None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one step: the file is the old or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
