@@ -66,18 +66,44 @@ class Source:
         return network.eval().requires_grad_(requires_grad=False)
 
 
+class _WithBottleneck(nn.Module):
+    """A network that also gives what its encoder ends in; one without an encoder gives its logits alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        encoder, decoder = (getattr(self.network, name, None) for name in ("encoder", "decoder"))
+        if not (isinstance(encoder, nn.Module) and isinstance(decoder, nn.Module)):
+            return (self.network(x),)
+        skips = encoder(x)
+        return decoder(skips), skips[-1]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of some folds gave.
+
+    Attributes:
+        logits: ``(folds, outputs, rows, columns)`` float32, on the CPU.
+        bottleneck: ``(channels, rows, columns)`` float32, the deepest features of the first of the folds; ``None`` for
+            a network without an encoder.
+    """
+
+    logits: torch.Tensor
+    bottleneck: npt.NDArray[np.float32] | None
+
+
 class Engine(Protocol):
     """Runs the folds of one network."""
 
-    def logits(self, image: npt.NDArray[np.float32], folds: Sequence[int]) -> torch.Tensor:
+    def run(self, image: npt.NDArray[np.float32], folds: Sequence[int]) -> Pass:
         """Run folds on one image; several threads may ask at once.
 
         Args:
             image: ``(1, channels, rows, columns)``.
             folds: which ones, in the order of the answer.
-
-        Returns:
-            ``(folds, outputs, rows, columns)`` float32, on the CPU.
 
         Raises:
             Refusal: the GPU has no memory left.
@@ -126,13 +152,13 @@ class TorchEngine:
         self.together = False if together is None and self._device.type == "cpu" else together
         self._lock = threading.Lock()
         with _gpu_memory():
-            self._networks = {
-                fold: source.network(fold).to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._networks: dict[int, nn.Module] = {
+                fold: _WithBottleneck(source.network(fold)).to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
                 for fold in source.weights
             }
         self._stacks: dict[tuple[int, ...], tuple[nn.Module, Weights, Weights]] = {}
 
-    def logits(self, image: npt.NDArray[np.float32], folds: Sequence[int]) -> torch.Tensor:
+    def run(self, image: npt.NDArray[np.float32], folds: Sequence[int]) -> Pass:
         """See :class:`Engine`."""
         key = tuple(folds)
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda")
@@ -141,21 +167,24 @@ class TorchEngine:
             if self.together is None:
                 self.together = self._is_faster_together(x, key)
             run = self._all_at_once if self.together else self._one_by_one
-            return run(x, key).float().cpu()
+            logits, *bottleneck = run(x, key)
+            return Pass(logits.float().cpu(), bottleneck[0].float().cpu().numpy() if bottleneck else None)
 
-    def _one_by_one(self, x: torch.Tensor, folds: tuple[int, ...]) -> torch.Tensor:
-        return torch.cat([self._networks[fold](x) for fold in folds])
+    def _one_by_one(self, x: torch.Tensor, folds: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+        first, *others = (self._networks[fold](x) for fold in folds)
+        return torch.cat([first[0], *(each[0] for each in others)]), *(each[0] for each in first[1:])
 
-    def _all_at_once(self, x: torch.Tensor, folds: tuple[int, ...]) -> torch.Tensor:
+    def _all_at_once(self, x: torch.Tensor, folds: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         if folds not in self._stacks:
             networks = [self._networks[fold] for fold in folds]
             self._stacks = {folds: (networks[0], *torch.func.stack_module_state(networks))}
         network, parameters, buffers = self._stacks[folds]
 
-        def run(parameters: Weights, buffers: Weights) -> torch.Tensor:
+        def run(parameters: Weights, buffers: Weights) -> tuple[torch.Tensor, ...]:
             return torch.func.functional_call(network, (parameters, buffers), (x,))  # type: ignore[no-any-return]
 
-        return torch.vmap(run)(parameters, buffers)[:, 0]
+        logits, *bottleneck = torch.vmap(run)(parameters, buffers)
+        return logits[:, 0], *(each[0, 0] for each in bottleneck)
 
     def _is_faster_together(self, x: torch.Tensor, folds: tuple[int, ...]) -> bool:
         seconds = {run: _seconds(lambda run=run: run(x, folds)) for run in (self._one_by_one, self._all_at_once)}
@@ -197,7 +226,7 @@ class OpenVINOEngine:
         with self._lock:
             self._prepare(tuple(source.weights))
 
-    def logits(self, image: npt.NDArray[np.float32], folds: Sequence[int]) -> torch.Tensor:
+    def run(self, image: npt.NDArray[np.float32], folds: Sequence[int]) -> Pass:
         """See :class:`Engine`."""
         key = tuple(folds)
         with self._lock:
@@ -206,7 +235,11 @@ class OpenVINOEngine:
             request = self._requests[key]
             request.set_tensor("image", ov.Tensor(image))
             request.infer()
-            return torch.cat([torch.from_numpy(request.get_output_tensor(i).data.copy()) for i in range(len(key))])
+            logits, *others = (
+                request.get_output_tensor(i).data.copy() for i in range(len(self._compiled[key].outputs))
+            )
+            bottleneck = others.pop()[0] if len(others) == len(key) else None
+            return Pass(torch.cat([torch.from_numpy(each) for each in (logits, *others)]), bottleneck)
 
     @classmethod
     def _take_working_memory(cls, compiled: ov.CompiledModel) -> None:
@@ -231,7 +264,10 @@ class OpenVINOEngine:
 
     @staticmethod
     def _joined(models: Mapping[int, ov.Model]) -> ov.Model:
-        """One graph that gives one image to every network; a kernel's name starts with its fold."""
+        """One graph that gives one image to every network; a kernel's name starts with its fold.
+
+        It gives the logits of every fold, and then the bottleneck of the first.
+        """
         image = opset.parameter([1, -1, -1, -1], np.float32)
         image.output(0).set_names({"image"})
         parameters = [image]
@@ -244,11 +280,12 @@ class OpenVINOEngine:
                     continue
                 for reader in parameter.output(0).get_target_inputs():
                     reader.replace_source_output(image.output(0))
-        return ov.Model([model.get_results()[0] for model in models.values()], parameters, "folds")
+        results = [model.get_results() for model in models.values()]
+        return ov.Model([each[0] for each in results] + results[0][1:], parameters, "folds")
 
     def _converted(self, fold: int) -> ov.Model:
         """The graph of a fold, from the cache where it is there."""
-        name = f"{self._source.digests.get(fold, fold)}-openvino-{ov.__version__.split('-')[0]}.xml"
+        name = f"{self._source.digests.get(fold, fold)}-bottleneck-openvino-{ov.__version__.split('-')[0]}.xml"
         with nullcontext(self._cache) if self._cache else tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             model = self._read(path)
@@ -273,7 +310,7 @@ class OpenVINOEngine:
         with torch.no_grad(), warnings.catch_warnings():
             # It warns of checks on sizes that hold for every size, and that tracing is old.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(network, example, check_trace=False)
+            traced = torch.jit.trace(_WithBottleneck(network).eval(), example, check_trace=False)
             model = ov.convert_model(traced, example_input=example, input=[1, self._source.channels, -1, -1])
         model.get_parameters()[0].friendly_name = "image"
         # OpenVINO's constants are the very memory of the network's parameters.

@@ -40,7 +40,7 @@ def test_every_engine_gives_each_folds_own_logits(networks, source, name, folds)
     engine = TorchEngine(source, "cpu", together=True) if name == "together" else make_engine(name, source)
     for shape in ((16, 24), (32, 10)):
         image = np.random.default_rng(1).standard_normal((1, 1, *shape), dtype=np.float32)
-        logits = engine.logits(image, folds)
+        logits = engine.run(image, folds).logits
         assert logits.shape == (len(folds), 3, *shape)
         for fold, ours in zip(folds, logits, strict=True):
             with torch.no_grad():
@@ -58,7 +58,54 @@ def test_large_kernels_are_inputs_and_change_nothing(networks, source, monkeypat
         with torch.no_grad():
             expected = networks[4](torch.from_numpy(image))[0]
         # Kernels are kept in half precision.
-        assert torch.allclose(each.logits(image, (0, 4))[1], expected, atol=5e-3)
+        assert torch.allclose(each.run(image, (0, 4)).logits[1], expected, atol=5e-3)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = build()[:3], build()[3:6]
+
+    def forward(self, x):
+        fine = self.fine(x)
+        return [fine, self.coarse(fine)]
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = build()[6]
+
+    def forward(self, skips):
+        return self.up(skips[-1])
+
+
+class Encoded(nn.Module):
+    """Made as nnU-Net's networks are: an encoder that gives a list, and a decoder that takes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = Encoder(), Decoder()
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+
+@pytest.mark.parametrize("name", ["torch", "together", "openvino"])
+def test_the_bottleneck_of_the_first_fold_comes_with_the_logits(name):
+    torch.manual_seed(0)
+    networks = {fold: Encoded().eval() for fold in (0, 1)}
+    weights = {fold: network.state_dict for fold, network in networks.items()}
+    source = Source(build=Encoded, weights=weights, digests={}, channels=1, stride=(2, 2))
+    engine = TorchEngine(source, "cpu", together=True) if name == "together" else make_engine(name, source)
+    image = np.random.default_rng(1).standard_normal((1, 1, 16, 24), dtype=np.float32)
+    for folds in ((0, 1), (1,), (1, 0)):
+        given = engine.run(image, folds)
+        with torch.no_grad():
+            skips = networks[folds[0]].encoder(torch.from_numpy(image))
+            expected = [networks[fold](torch.from_numpy(image))[0] for fold in folds]
+        assert np.allclose(given.bottleneck, skips[-1][0].numpy(), atol=1e-3)
+        assert torch.allclose(given.logits, torch.stack(expected), atol=1e-3)
 
 
 def test_what_this_machine_has_not_is_refused(source):

@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch.nn.functional import adaptive_avg_pool2d
 
 from lib.disk import sha256_of
 from lib.networks.engines import Source, Weights, make_engine
@@ -25,6 +27,12 @@ from lib.refusals import Refusal
 
 CHECKPOINT = "checkpoint_final.pth"
 Padding = Literal["patch", "stride"]
+
+_FEATURES = 64
+"""Numbers that describe a slice: enough to tell slices apart by, and few enough to keep for every case."""
+_CELLS = 2
+"""Rows and columns into which the bottleneck is averaged: one mean over all would be the same for every slice, as
+InstanceNorm makes it so."""
 
 _MIRRORING = "inference_allowed_mirroring_axes"
 _KEYS = ("network_weights", "init_args", "trainer_name")
@@ -37,6 +45,21 @@ _NUMPY_SCALARS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
 ]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the folds make of a slice.
+
+    Attributes:
+        probabilities: ``(folds, 1 + classes, x, y)`` float32; index 0 is the background.
+        features: ``(64,)`` float32, a description of the slice by the bottleneck of the first fold in use: slices that
+            look alike to the network are near each other. Comparable within one version and the same first fold;
+            ``None`` for networks without an encoder.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None
 
 
 class Ensemble:
@@ -122,16 +145,24 @@ class Ensemble:
         folds: Sequence[int] | None = None,
         mirroring: bool = False,
     ) -> npt.NDArray[np.float32]:
-        """Probabilities of every fold for one slice.
+        """The probabilities of :meth:`describe` alone."""
+        return self.describe(hu, spacing, folds=folds, mirroring=mirroring).probabilities
+
+    def describe(
+        self,
+        hu: npt.NDArray,
+        spacing: Sequence[float],
+        *,
+        folds: Sequence[int] | None = None,
+        mirroring: bool = False,
+    ) -> Prediction:
+        """Probabilities of every fold for one slice, and its features from the same passes.
 
         Args:
             hu: ``(x, y)`` Hounsfield units.
             spacing: mm along x and y.
             folds: which ones; all without it.
             mirroring: average over mirror images too, along the axes that the checkpoint allows.
-
-        Returns:
-            ``(folds, 1 + classes, x, y)`` float32; index 0 is the background.
 
         Raises:
             Refusal: a fold is not there, the slice is empty, or the GPU has no memory left.
@@ -143,12 +174,16 @@ class Ensemble:
             )
         prepared = self._preprocessing.apply(hu, spacing)
         axes = self._mirroring_axes if mirroring else ()
-        return self._preprocessing.restore(self._logits(prepared.data, chosen, axes), prepared)
+        logits, bottlenecks = self._logits(prepared.data, chosen, axes)
+        return Prediction(self._preprocessing.restore(logits, prepared), _features(bottlenecks))
 
     def _logits(
         self, data: npt.NDArray[np.float32], folds: tuple[int, ...], mirroring_axes: tuple[int, ...]
-    ) -> torch.Tensor:
-        """``(folds, 1 + classes, rows, columns)`` over the whole of the data, in windows where it exceeds the patch."""
+    ) -> tuple[torch.Tensor, list[npt.NDArray[np.float32]]]:
+        """``(folds, 1 + classes, rows, columns)`` over the whole of the data, in windows where it exceeds the patch.
+
+        With it the bottleneck of every window, ``(channels, rows, columns)``.
+        """
         window = tuple(
             patch if size > patch or self._padding == "patch" else -(-size // stride) * stride
             for size, patch, stride in zip(data.shape, self.patch, self._stride, strict=True)
@@ -156,18 +191,21 @@ class Ensemble:
         if window == self._stride:  # InstanceNorm wants more than one pixel in the deepest stage
             window = (2 * window[0], window[1])
         padded, inside = pad_nd_image(data, window, return_slicer=True)
-        total = torch.zeros((len(folds), 1 + len(self.classes), *padded.shape))
+        bottlenecks = []
         if padded.shape == window:
-            total = self._mirrored(padded, folds, mirroring_axes)
+            total, bottleneck = self._mirrored(padded, folds, mirroring_axes)
+            bottlenecks.append(bottleneck)
         else:
+            total = torch.zeros((len(folds), 1 + len(self.classes), *padded.shape))
             weight = torch.zeros(padded.shape)
             importance = _importance(window)
             for rows, columns in self._windows(padded.shape, window):
-                logits = self._mirrored(padded[rows, columns], folds, mirroring_axes)
+                logits, bottleneck = self._mirrored(padded[rows, columns], folds, mirroring_axes)
                 total[:, :, rows, columns] += importance * logits
                 weight[rows, columns] += importance
+                bottlenecks.append(bottleneck)
             total /= weight
-        return total[:, :, inside[0], inside[1]]
+        return total[:, :, inside[0], inside[1]], [each for each in bottlenecks if each is not None]
 
     @staticmethod
     def _windows(shape: tuple[int, ...], window: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
@@ -175,13 +213,29 @@ class Ensemble:
         for row, column in itertools.product(rows, columns):
             yield slice(row, row + window[0]), slice(column, column + window[1])
 
-    def _mirrored(self, data: npt.NDArray[np.float32], folds: tuple[int, ...], axes: tuple[int, ...]) -> torch.Tensor:
+    def _mirrored(
+        self, data: npt.NDArray[np.float32], folds: tuple[int, ...], axes: tuple[int, ...]
+    ) -> tuple[torch.Tensor, npt.NDArray[np.float32] | None]:
+        """The mean logits of all mirror images, and the bottleneck of the picture as it is."""
         flips = [flip for count in range(len(axes) + 1) for flip in itertools.combinations(axes, count)]
+        passes = [self.engine.run(np.ascontiguousarray(np.flip(data, flip))[None, None], folds) for flip in flips]
         total = torch.zeros(())
-        for flip in flips:
-            image = np.ascontiguousarray(np.flip(data, flip))[None, None]
-            total = total + self.engine.logits(image, folds).flip([axis + 2 for axis in flip])
-        return total / len(flips)
+        for flip, each in zip(flips, passes, strict=True):
+            total = total + each.logits.flip([axis + 2 for axis in flip])
+        return total / len(flips), passes[0].bottleneck
+
+
+def _features(bottlenecks: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32] | None:
+    """Means over the cells of each window's bottleneck, over all windows, in fewer dimensions.
+
+    A fixed random projection keeps distances (Johnson and Lindenstrauss), whatever the network's width.
+    """
+    if not bottlenecks:
+        return None
+    cells = [adaptive_avg_pool2d(torch.from_numpy(each), _CELLS).numpy().ravel() for each in bottlenecks]
+    mean = np.mean(cells, axis=0)
+    projection = np.random.default_rng(0).standard_normal((_FEATURES, mean.size)) / np.sqrt(_FEATURES)
+    return (projection @ mean).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def _importance(window: tuple[int, ...]) -> torch.Tensor:

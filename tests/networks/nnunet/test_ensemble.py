@@ -153,3 +153,20 @@ def test_a_folder_that_is_no_usable_model_is_refused(tmp_path):
 def test_an_empty_slice_is_refused(ensemble):
     with pytest.raises(Refusal, match="empty"):
         ensemble.predict(np.zeros((60, 50), dtype=np.int16), (2.0, 2.0))
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_features_tell_slices_apart(model, engine):
+    ensemble = Ensemble(model, engine=engine)
+    features = []
+    for shape in ((60, 46), (90, 110)):  # one window, several
+        hu = slice_of(shape)
+        noisy = hu + np.random.default_rng(0).normal(0, 0.5, shape)
+        for each in (hu, noisy, slice_of(shape, seed=2)):
+            prediction = ensemble.describe(each, (2.0, 2.0))
+            assert np.array_equal(prediction.probabilities, ensemble.predict(each, (2.0, 2.0)))
+            features.append(prediction.features)
+    for same, noisy, other in (features[:3], features[3:]):
+        assert np.linalg.norm(same - noisy) < 0.3 * np.linalg.norm(same - other)
+    mirrored = ensemble.describe(slice_of((60, 46)), (2.0, 2.0), mirroring=True, folds=(0, 1))
+    assert np.allclose(mirrored.features, features[0], atol=1e-4)
