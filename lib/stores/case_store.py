@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import io
 import json
-import math
 import time
 import uuid
 import zipfile
@@ -17,9 +16,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 from monailabel.interfaces.datastore import Datastore
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, union
 
-from lib.anatomy.schemas import SCHEMAS, STORED_SCHEMAS, task_of
+from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.disk import make_folder, sync_folder
 from lib.images import PatientFacts, read_ct
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
@@ -30,17 +29,20 @@ from lib.stores.conversion import convert_dicom_folder, series_facts
 from lib.stores.files import place, remove_left_overs, signature_of, stage_copy
 from lib.stores.folder import OWN_FOLDER, FoundImage
 from lib.stores.geometry import read_grid
-from lib.stores.history import History, labelled_mark
-from lib.stores.index import CASES, CURRENT, EVENTS, REVISIONS, SCORES, SETTINGS, get_setting
+from lib.stores.history import History
+from lib.stores.index import CASES, CURRENT, EVENTS, REVISIONS, SETTINGS, get_setting
 from lib.stores.names import check_name, check_new_id, folder_name
 from lib.stores.opening import TakeOver, may_be_saved_under, open_index, rebuild_from_sidecars
 from lib.stores.patient import KEPT, EnteredFacts, facts_of, with_checked_facts
 from lib.stores.plain import plain, to_json
 from lib.stores.records import FINAL, UNINTERPRETED, Event, Revision
+from lib.stores.runs import RunKeeping
 from lib.stores.saving import checked_labels, save_labels
+from lib.stores.scores import ScoreKeeping
+from lib.stores.stored_tasks import labelled_mark, stored_task, stored_tasks
 
 
-class CaseStore(Datastore):
+class CaseStore(ScoreKeeping, RunKeeping, Datastore):
     """Cases in a folder, and everything people and models have said about them.
 
     The image files lie in the studies folder and are never changed. What the store adds lies in its sub-folder
@@ -369,7 +371,7 @@ class CaseStore(Datastore):
         """The file of the task's newest final label of a case, or ``None``."""
         check_name(image_id, what="image id")
         with self._index.reading() as connection:
-            row = self._history.find(connection, image_id, _stored_task(task))
+            row = self._history.find(connection, image_id, stored_task(task))
             return None if row is None else self._history.revision(row).path
 
     def current_labels(self, task: str) -> list[Revision]:
@@ -379,11 +381,29 @@ class CaseStore(Datastore):
             select(REVISIONS)
             .join(CURRENT, CURRENT.c.revision_id == REVISIONS.c.id)
             .join(CASES, CASES.c.id == CURRENT.c.case_id)
-            .where(CURRENT.c.tag == FINAL, CURRENT.c.task == _stored_task(task), CASES.c.state == PRESENT)
+            .where(CURRENT.c.tag == FINAL, CURRENT.c.task == stored_task(task), CASES.c.state == PRESENT)
             .order_by(CURRENT.c.case_id)
         )
         with self._index.reading() as connection:
             return [self._history.revision(row) for row in connection.execute(query)]
+
+    def labels_since(self, task: str, when: datetime | None = None) -> int:
+        """How many cases have another current final label of the task than at a moment, in whatever state the image is.
+
+        Args:
+            task: a stored task.
+            when: the moment, such as the ``created`` of the newest label that a training took; without it, all count.
+        """
+        # A datetime holds microseconds, a row more.
+        moment = when.timestamp() + 1e-6 if when else 0.0
+        of_task = select(REVISIONS.c.case_id).where(REVISIONS.c.task == stored_task(task), REVISIONS.c.tag == FINAL)
+        saved = of_task.where(REVISIONS.c.created > moment, REVISIONS.c.withdrawn.is_(None))
+        taken_back = of_task.where(REVISIONS.c.created <= moment, REVISIONS.c.withdrawn > moment)
+        labelled = select(CURRENT.c.case_id).where(CURRENT.c.tag == FINAL, CURRENT.c.task == task)
+        changed = union(saved, taken_back).subquery()
+        count = select(func.count()).where(changed.c.case_id.in_(labelled))
+        with self._index.reading() as connection:
+            return int(connection.execute(count).scalar_one())
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """The images with a label under a tag (``final`` by default), or with any of the names in ``labels``."""
@@ -505,35 +525,7 @@ class CaseStore(Datastore):
         Returns:
             The id of an image that is there and known to be readable, or ``None``.
         """
-        return self._cases.next_open(_stored_tasks(task), by_chance=order == "random", exclude=exclude)
-
-    def save_score(
-        self, image_id: str, *, task: str, method: str, value: float, model_version: str | None = None
-    ) -> None:
-        """Store the score of a case, instead of an earlier one of the same task and method.
-
-        Raises:
-            Refusal: 404 for an unknown image, 422 for a value that is not finite.
-        """
-        if not math.isfinite(value):
-            raise Refusal(f"A score of {value} cannot be compared; it has to be a finite number.")
-        self._cases.present(image_id)
-        row = {
-            "task": task,
-            "method": method,
-            "case_id": image_id,
-            "value": float(value),
-            "model_version": model_version,
-            "created": time.time(),
-        }
-        with self._index.writing() as connection:
-            connection.execute(self._index.upsert(SCORES, row))
-
-    def scores(self, task: str, method: str) -> dict[str, float]:
-        """The scores of all cases for a task and method, by image id."""
-        query = select(SCORES.c.case_id, SCORES.c.value).where(SCORES.c.task == task, SCORES.c.method == method)
-        with self._index.reading() as connection:
-            return {row.case_id: row.value for row in connection.execute(query)}
+        return self._cases.next_open(stored_tasks(task), by_chance=order == "random", exclude=exclude)
 
     def note_event(self, kind: str, **facts: Any) -> None:
         """Note something that happened."""
@@ -631,18 +623,6 @@ def _new_tag(value: object) -> str:
     if tag != FINAL and tag.strip().lower() == FINAL:
         raise Refusal(f"The tag {tag!r} would not count as {FINAL}; write it like this.")
     return tag
-
-
-def _stored_tasks(task: str) -> tuple[str, ...]:
-    if task not in SCHEMAS:
-        raise Refusal(f"There is no task {task}; there are {', '.join(SCHEMAS)}.")
-    return tuple(dict.fromkeys(str(task_of(name)) for name in SCHEMAS[task].names))
-
-
-def _stored_task(task: str) -> str:
-    if task not in STORED_SCHEMAS:
-        raise Refusal(f"No labels are stored for the task {task}; there are {', '.join(STORED_SCHEMAS)}.")
-    return task
 
 
 def _mapping(value: object, *, what: str) -> dict[str, Any]:

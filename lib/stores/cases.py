@@ -10,15 +10,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, select, update
 
 from lib.refusals import Refusal
 from lib.stores.files import signature_of
 from lib.stores.folder import FoundImage, Listing, StudiesFolder
-from lib.stores.history import labelled_mark
 from lib.stores.index import CASES, EVENTS, StoreIndex
 from lib.stores.names import check_name
 from lib.stores.plain import to_json
+from lib.stores.stored_tasks import labelled_mark
 
 PRESENT, ABSENT, REMOVED = "present", "absent", "removed"
 # What the store itself says of an image; a client's own values for these would mislead the other clients.
@@ -176,6 +176,11 @@ def note(connection: Connection, kind: str, facts: Mapping[str, Any]) -> None:
     connection.execute(insert(EVENTS).values(kind=kind, created=time.time(), facts=to_json(facts)))
 
 
+def lacks_label(tasks: Sequence[str]) -> ColumnElement[bool]:
+    """The condition that a case has no final label of at least one of some stored tasks."""
+    return or_(*(CASES.c.labels.not_like(f'%"{labelled_mark(task)}"%') for task in tasks))
+
+
 def _row(image_id: str, *, state: str, image: FoundImage | None) -> dict[str, Any]:
     return {
         "id": image_id,
@@ -192,8 +197,7 @@ def _row(image_id: str, *, state: str, image: FoundImage | None) -> dict[str, An
 
 def _open_cases(connection: Connection, tasks: Sequence[str], *, start: float | None) -> Iterator[str]:
     """Cases without a final label of one of the tasks, by id or from a random place on."""
-    lacks_one = or_(*(CASES.c.labels.not_like(f'%"{labelled_mark(task)}"%') for task in tasks))
-    query = select(CASES.c.id).where(CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_one)
+    query = select(CASES.c.id).where(CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_label(tasks))
     if start is None:
         yield from connection.execute(query.order_by(CASES.c.id)).scalars()
         return

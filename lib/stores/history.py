@@ -21,10 +21,11 @@ from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.disk import make_folder, sync_folder
 from lib.stores.files import place, stage
 from lib.stores.geometry import Grid
-from lib.stores.index import CASES, CURRENT, REVISIONS, StoreIndex
+from lib.stores.index import CASES, CURRENT, REVISIONS, SCORES, StoreIndex
 from lib.stores.names import folder_name
 from lib.stores.plain import to_json
-from lib.stores.records import FINAL, UNINTERPRETED, Revision
+from lib.stores.records import FINAL, UNINTERPRETED, Revision, lot_of
+from lib.stores.stored_tasks import is_labelled, labelled_mark, sharing
 
 _SIDECAR = ".json"
 
@@ -200,12 +201,15 @@ class History:
         if newest is None:
             connection.execute(delete(CURRENT).where(*(CURRENT.c[name] == value for name, value in key.items())))
         else:
-            connection.execute(self._index.upsert(CURRENT, {**key, "revision_id": newest}))
+            connection.execute(self._index.upsert(CURRENT, {**key, "revision_id": newest, "lot": lot_of(image_id)}))
         current = connection.execute(select(CURRENT.c.tag, CURRENT.c.task).where(CURRENT.c.case_id == image_id)).all()
         labels = {row.tag for row in current} | {
             labelled_mark(row.task) for row in current if row.tag == FINAL and row.task != UNINTERPRETED
         }
         connection.execute(update(CASES).where(CASES.c.id == image_id).values(labels=to_json(sorted(labels))))
+        for each in sharing(task) if tag == FINAL and task != UNINTERPRETED else ():
+            of_case = (SCORES.c.task == each, SCORES.c.case_id == image_id)
+            connection.execute(update(SCORES).where(*of_case).values(labelled=is_labelled(each, labels)))
 
     def _renew_sidecar(self, connection: Connection, row: Row) -> None:
         now = connection.execute(select(REVISIONS).where(REVISIONS.c.id == row.id)).mappings().one()
@@ -213,11 +217,6 @@ class History:
         sidecar = _sidecar_of(self._labels / row.file)
         stage(_sidecar_text(facts), scratch=self._scratch).replace(sidecar)
         sync_folder(sidecar.parent)
-
-
-def labelled_mark(task: str) -> str:
-    """What stands among the tags of a case that has a final label of a task."""
-    return f"{FINAL}:{task}"
 
 
 def label_file(array: npt.NDArray[np.uint8], grid: Grid) -> bytes:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -85,6 +86,14 @@ REVISIONS = Table(
     Column("info", Text, nullable=False),
     Column("withdrawn", Float),
     UniqueConstraint("case_id", "task", "number"),
+    Index("revisions_in_time", "task", "tag", "created"),
+    Index(
+        "withdrawn_revisions",
+        "task",
+        "withdrawn",
+        sqlite_where=text("withdrawn IS NOT NULL"),
+        postgresql_where=text("withdrawn IS NOT NULL"),
+    ),
 )
 
 # The newest revision of each case, task and tag that was not withdrawn.
@@ -95,7 +104,9 @@ CURRENT = Table(
     Column("task", String, primary_key=True),
     Column("case_id", String, primary_key=True),
     Column("revision_id", Integer, nullable=False),
+    Column("lot", Float, nullable=False),  # a number drawn from the case's id, see `lib.stores.records.lot_of`
     Index("current_by_case", "case_id"),
+    Index("current_by_lot", "tag", "task", "lot"),
     sqlite_with_rowid=False,
 )
 
@@ -103,12 +114,69 @@ SCORES = Table(
     "scores",
     metadata,
     Column("task", String, primary_key=True),
-    Column("method", String, primary_key=True),
     Column("case_id", String, primary_key=True),
+    Column("method", String, primary_key=True),
     Column("value", Float, nullable=False),
     Column("model_version", String),
     Column("created", Float, nullable=False),
+    Column("labelled", Boolean, nullable=False),  # the case has a final label of the task: it is not asked for again
+    # Labelled cases are apart, because it is the highest scores that are labelled first.
+    Index("scores_by_value", "task", "method", "labelled", "value", "model_version"),
     sqlite_with_rowid=False,
+)
+
+# What a model saw in a case, by which cases are told to be alike.
+FEATURES = Table(
+    "features",
+    metadata,
+    Column("task", String, primary_key=True),
+    Column("case_id", String, primary_key=True),
+    Column("model_version", String, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float16, little-endian
+    sqlite_with_rowid=False,
+)
+
+# Every case that was ever handed to somebody; it is leased to them as long as `ended` is empty.
+HAND_OUTS = Table(
+    "hand_outs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("case_id", String, nullable=False),
+    Column("holder", String, nullable=False),
+    Column("purpose", String, nullable=False),  # label, double_read or reread
+    Column("strategy", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("score", Float),
+    Column("model_version", String),
+    Column("first_labels", Text, nullable=False),  # revision by stored task that a blind reading is a second one of
+    Column("handed_out", Float, nullable=False),
+    Column("lease_ends", Float, nullable=False),
+    Column("ended", Float),
+    Column("outcome", String),  # labelled, given_back, left or expired
+    Column("seconds", Float),  # from hand-out to label
+    Index("hand_outs_by_case", "case_id"),
+    Index("hand_outs_by_holder", "holder", "id"),
+    Index("hand_outs_by_task", "task", "id"),
+    Index("open_hand_outs", "task", sqlite_where=text("ended IS NULL"), postgresql_where=text("ended IS NULL")),
+)
+
+# Trainings and scorings, so that one that was killed is known.
+RUNS = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("task", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", Float, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("ended", Float),
+    Column("outcome", String),
+    Column("facts", Text, nullable=False),
+    Index("runs_in_order", "kind", "task", "id"),
+    Index("open_runs", "kind", sqlite_where=text("ended IS NULL"), postgresql_where=text("ended IS NULL")),
 )
 
 EVENTS = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,11 @@ from typing import Any
 # Labels of an older store whose names or values nothing explains; kept under this instead of a task.
 UNINTERPRETED = "uninterpreted"
 FINAL = "final"
+
+
+def lot_of(image_id: str) -> float:
+    """The number from 0 to 1 by which a case belongs to a random subset; drawn from its id, so it stays the same."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:6]) / 2**48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,4 +72,31 @@ class Event:
 
     kind: str
     created: datetime
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training or a scoring, from its beginning to its end.
+
+    Attributes:
+        id: of this run.
+        kind: ``train`` or ``score``.
+        task: what it is for.
+        host: the machine.
+        pid: its process there.
+        started: when, UTC.
+        ended: when, UTC, or ``None`` while it goes on.
+        outcome: how it ended in a word; ``lost`` when its process was gone; ``None`` while it goes on.
+        facts: what there is to know about it.
+    """
+
+    id: int
+    kind: str
+    task: str
+    host: str
+    pid: int
+    started: datetime
+    ended: datetime | None
+    outcome: str | None
     facts: Mapping[str, Any]
