@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from lib.anatomy.schemas import SCHEMAS
 from lib.disk import make_folder, patiently, read_file, sync_folder, write_file
+from lib.models.choice import VERSION, Choice, champion_before, from_text, to_text
 from lib.models.files import disk_full, is_disk_full, locked, refusing_os_errors, sync_tree
 from lib.models.manifest import Manifest
 from lib.refusals import Refusal
@@ -24,7 +24,6 @@ from lib.refusals import Refusal
 MANIFEST = "manifest.json"
 CHAMPION = "champion.json"
 _STAGING, _LOCK, _LAST = ".staging", ".lock", ".last"
-_VERSION = re.compile(r"v(\d{4,})")
 _FOLD = re.compile(r"fold_(\d+)/.+")
 
 logger = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class Registry:
         folder = self._folder(task)
         with refusing_os_errors(f"Listing the models of {task}"):
             names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-        return sorted((name for name in names if _VERSION.fullmatch(name)), key=_number)
+        return sorted((name for name in names if VERSION.fullmatch(name)), key=_number)
 
     def version(self, task: str, name: str) -> Version:
         """Open a version; its weights are not read.
@@ -137,16 +136,20 @@ class Registry:
         Raises:
             Refusal: the file that names it is damaged.
         """
+        history = self.history(task)
+        return history[-1].version if history else None
+
+    def history(self, task: str) -> tuple[Choice, ...]:
+        """Every choice of a champion, oldest first; the last one holds.
+
+        Raises:
+            Refusal: the file that keeps them is damaged.
+        """
         text = self.stamp(task)
-        if not text:
-            return None
         try:
-            name = json.loads(text)["version"]
-            if not _VERSION.fullmatch(name):
-                raise ValueError(name)
-        except (ValueError, KeyError, TypeError) as error:
+            return from_text(text) if text else ()
+        except ValueError as error:
             raise Refusal(f"{CHAMPION} of {task} is damaged: choose the champion again.") from error
-        return name
 
     def stamp(self, task: str) -> str:
         """What differs as soon as another champion was chosen, and costs the reading of one line; "" without one.
@@ -161,17 +164,59 @@ class Registry:
             except FileNotFoundError:
                 return ""
 
-    def set_champion(self, task: str, name: str) -> Version:
-        """Let another version answer from now on.
+    def set_champion(self, task: str, name: str, *, reason: str = "", stamp: str | None = None) -> Version:
+        """Let another version answer from now on; in one step, with the history of choices.
+
+        Args:
+            task: whose champion.
+            name: the version.
+            reason: why, as one sentence.
+            stamp: what :meth:`stamp` said when the decision was made; ``None`` when no other choice can change it.
 
         Raises:
-            Refusal: that version cannot be used, or the choice cannot be written; the champion stays as it was.
+            Refusal: that version cannot be used, the choice cannot be written, or another one was made since the
+                stamp; the champion stays as it was.
         """
         version = self.version(task, name)
-        choice = {"version": name, "since": datetime.now(UTC).isoformat()}
         with refusing_os_errors(f"Making {name} the champion of {task}"), locked(self._folder(task) / _LOCK):
-            write_file(self._folder(task) / CHAMPION, (json.dumps(choice) + "\n").encode())
+            if stamp is not None and self.stamp(task) != stamp:
+                raise Refusal(f"Another champion of {task} was chosen meanwhile; {name} is kept.", status=409)
+            try:
+                history = self.history(task)
+            except Refusal as refusal:  # the way out of a damaged file is to choose again
+                logger.warning("The earlier champions of %s are not known any more: %s", task, refusal)
+                history = ()
+            self._choose(task, (*history, Choice(version=name, since=_now(), reason=reason)))
         return version
+
+    def rollback(self, task: str, *, reason: str = "") -> Version:
+        """Let the champion before this one answer again; once more goes back one further.
+
+        Args:
+            task: whose champion.
+            reason: why, as one sentence.
+
+        Returns:
+            The version that answers now.
+
+        Raises:
+            Refusal: there was no champion before, it cannot be used any more, or the choice cannot be written; the
+                champion stays as it was.
+        """
+        if not self.history(task):
+            raise Refusal(f"{task} has no champion yet, so there is none to go back from.", status=409)
+        with refusing_os_errors(f"Going back to the champion before of {task}"), locked(self._folder(task) / _LOCK):
+            history = self.history(task)
+            name = champion_before(history)
+            if name is None:
+                raise Refusal(f"{task} had no champion before {history[-1].version}.", status=409)
+            version = self.version(task, name)
+            self._choose(task, (*history, Choice(version=name, since=_now(), reason=reason, back=True)))
+        return version
+
+    def _choose(self, task: str, history: tuple[Choice, ...]) -> None:
+        """Write the choices; the caller holds the lock."""
+        write_file(self._folder(task) / CHAMPION, to_text(history).encode())
 
     @contextmanager
     def staging(self, task: str) -> Iterator[Path]:
@@ -234,7 +279,7 @@ class Registry:
         """A name that was never given before, also not to a version that was removed since."""
         folder = self._folder(task)
         last = folder / _LAST
-        given = [_number(path.name) for path in folder.iterdir() if _VERSION.fullmatch(path.name)]
+        given = [_number(path.name) for path in folder.iterdir() if VERSION.fullmatch(path.name)]
         remembered = last.read_text().strip() if last.exists() else ""
         number = max([*given, int(remembered) if remembered.isdecimal() else 0], default=0) + 1
         write_file(last, f"{number}\n".encode())
@@ -244,6 +289,10 @@ class Registry:
         if task not in SCHEMAS:
             raise Refusal(f"There is no task {task}; there are: {', '.join(SCHEMAS)}.", status=404)
         return self._root / task
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _number(name: str) -> int:

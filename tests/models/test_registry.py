@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -175,6 +176,70 @@ class TestChampion:
             registry.champion(TASK)
         registry.set_champion(TASK, name)
         assert registry.champion(TASK).name == name
+
+
+class TestGoingBack:
+    def choose(self, registry, add_version, *names):
+        while len(registry.versions(TASK)) < 3:
+            add_version()
+        for name in names:
+            registry.set_champion(TASK, name, reason=f"{name} is better")
+
+    def test_each_time_to_the_champion_before(self, registry, add_version):
+        self.choose(registry, add_version, "v0001", "v0002", "v0002", "v0003")
+        assert registry.rollback(TASK).name == "v0002"
+        assert registry.champion_name(TASK) == "v0002"
+        assert registry.rollback(TASK).name == "v0001"
+        with pytest.raises(Refusal, match="l3_muscle had no champion before v0001"):
+            registry.rollback(TASK)
+        assert registry.champion_name(TASK) == "v0001"
+
+    def test_a_new_champion_after_it_is_gone_back_from_to_where_it_led(self, registry, add_version):
+        self.choose(registry, add_version, "v0001", "v0002")
+        registry.rollback(TASK)
+        self.choose(registry, add_version, "v0003")
+        assert registry.rollback(TASK).name == "v0001"
+
+    def test_every_choice_is_remembered_with_its_reason(self, registry, add_version, tmp_path):
+        self.choose(registry, add_version, "v0001", "v0002")
+        registry.rollback(TASK, reason="it misses the psoas")
+        told = [(each.version, each.reason, each.back) for each in Registry(tmp_path / "model").history(TASK)]
+        assert told == [
+            ("v0001", "v0001 is better", False),
+            ("v0002", "v0002 is better", False),
+            ("v0001", "it misses the psoas", True),
+        ]
+
+    def test_a_choice_of_before_there_was_a_history_counts(self, registry, add_version, tmp_path):
+        self.choose(registry, add_version)
+        (tmp_path / "model" / TASK / "champion.json").write_text('{"version": "v0001", "since": "2026-01-01"}\n')
+        self.choose(registry, add_version, "v0003")
+        assert registry.rollback(TASK).name == "v0001"
+
+    def test_one_that_cannot_be_used_any_more_leaves_the_champion(self, registry, add_version):
+        self.choose(registry, add_version, "v0001", "v0002")
+        (registry.version(TASK, "v0001").folder / "fold_3" / "checkpoint_final.pth").unlink()
+        with pytest.raises(Refusal, match="Version v0001 of l3_muscle cannot be used"):
+            registry.rollback(TASK)
+        assert registry.champion_name(TASK) == "v0002"
+
+    def test_without_a_champion(self, registry, add_version):
+        with pytest.raises(Refusal, match="no champion yet"):
+            registry.rollback(TASK)
+
+    def test_a_decision_that_was_overtaken_changes_nothing(self, registry, add_version):
+        self.choose(registry, add_version, "v0001")
+        stamp = registry.stamp(TASK)
+        self.choose(registry, add_version, "v0002")
+        with pytest.raises(Refusal, match=r"Another champion .* chosen meanwhile; v0003 is kept"):
+            registry.set_champion(TASK, "v0003", stamp=stamp)
+        assert registry.champion_name(TASK) == "v0002"
+
+    def test_several_at_once_lose_no_choice(self, registry, add_version):
+        self.choose(registry, add_version)
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(lambda n: registry.set_champion(TASK, f"v{n % 3 + 1:04d}", reason=str(n)), range(30)))
+        assert sorted(int(each.reason) for each in registry.history(TASK)) == list(range(30))
 
 
 class TestSeveralProcesses:
