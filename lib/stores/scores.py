@@ -120,7 +120,8 @@ def features_of(
 def _packed(features: npt.NDArray[np.floating], model_version: str | None) -> bytes:
     if model_version is None:
         raise Refusal("Features can only be compared within one version of a model; name it.")
-    vector = np.asarray(features).astype(_FLOAT16)
+    with np.errstate(over="ignore"):
+        vector = np.asarray(features).astype(_FLOAT16)
     if vector.ndim != 1 or not np.isfinite(vector).all():
         raise Refusal("Features have to be one row of finite numbers, none beyond 65504.")
     return vector.tobytes()

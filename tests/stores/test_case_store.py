@@ -539,16 +539,6 @@ class TestQueue:
         with pytest.raises(Refusal, match="l3_muscle"):
             store.next_case("liver")
 
-    def test_scores_replace_each_other_per_task_and_method(self, store):
-        store.save_score("ann", task="l3_muscle", method="disagreement", value=0.5, model_version="v1")
-        store.save_score("ann", task="l3_muscle", method="disagreement", value=0.7)
-        store.save_score("ben", task="l3_tissue", method="disagreement", value=0.1)
-        assert store.scores("l3_muscle", "disagreement") == {"ann": 0.7}
-        with pytest.raises(Refusal, match="finite"):
-            store.save_score("ann", task="l3_muscle", method="x", value=float("nan"))
-        with pytest.raises(Refusal, match="no image"):
-            store.save_score("zoe", task="l3_muscle", method="x", value=1.0)
-
     def test_events_are_kept_newest_first(self, store, studies):
         store.note_event("training_started", task="l3_muscle", pid=12)
         store.note_event("training_ended", task="l3_muscle")
