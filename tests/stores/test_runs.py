@@ -90,7 +90,7 @@ def test_a_run_whose_process_number_was_given_to_another_process_is_lost(store):
     store.begin_run("train", "l3_muscle")
     assert store.lost_runs() == []
     with store._index.writing() as connection:
-        connection.execute(update(RUNS).values(pid=os.getppid()))
+        connection.execute(update(RUNS).values(pid=os.getppid(), process_started=1000.0))
     assert [run.task for run in store.lost_runs()] == ["l3_muscle"]
 
 
