@@ -8,11 +8,11 @@ import json
 import time
 import uuid
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 from monailabel.interfaces.datastore import Datastore
@@ -35,14 +35,15 @@ from lib.stores.names import check_name, check_new_id, folder_name
 from lib.stores.opening import TakeOver, may_be_saved_under, open_index, rebuild_from_sidecars
 from lib.stores.patient import KEPT, EnteredFacts, facts_of, with_checked_facts
 from lib.stores.plain import plain, to_json
+from lib.stores.queue import QueueKeeping
 from lib.stores.records import FINAL, UNINTERPRETED, Event, Revision
 from lib.stores.runs import RunKeeping
 from lib.stores.saving import checked_labels, save_labels
 from lib.stores.scores import ScoreKeeping
-from lib.stores.stored_tasks import labelled_mark, stored_task, stored_tasks
+from lib.stores.stored_tasks import labelled_mark, stored_task
 
 
-class CaseStore(ScoreKeeping, RunKeeping, Datastore):
+class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, Datastore):
     """Cases in a folder, and everything people and models have said about them.
 
     The image files lie in the studies folder and are never changed. What the store adds lies in its sub-folder
@@ -510,22 +511,7 @@ class CaseStore(ScoreKeeping, RunKeeping, Datastore):
                 "objects": objects,
             }
 
-    # The queue
-
-    def next_case(
-        self, task: str, *, order: Literal["first", "random"] = "first", exclude: Collection[str] = ()
-    ) -> str | None:
-        """A case that has no final label for a task yet.
-
-        Args:
-            task: a task; for one that is stored as several, a case that lacks any of them.
-            order: the first by id, or any.
-            exclude: ids not to choose.
-
-        Returns:
-            The id of an image that is there and known to be readable, or ``None``.
-        """
-        return self._cases.next_open(stored_tasks(task), by_chance=order == "random", exclude=exclude)
+    # Events
 
     def note_event(self, kind: str, **facts: Any) -> None:
         """Note something that happened."""

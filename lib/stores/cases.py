@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, sele
 from lib.refusals import Refusal
 from lib.stores.files import signature_of
 from lib.stores.folder import FoundImage, Listing, StudiesFolder
-from lib.stores.index import CASES, EVENTS, StoreIndex
+from lib.stores.index import CASES, EVENTS, ROW_BY_ROW, StoreIndex
 from lib.stores.names import check_name
 from lib.stores.plain import to_json
 from lib.stores.stored_tasks import labelled_mark
@@ -106,22 +106,14 @@ class Cases:
 
     def faulty(self) -> set[str]:
         """The ids of images that cannot be used and have not changed since that was noted."""
-        self._forget_mended_faults()
+        self.forget_mended_faults()
         with self._index.reading() as connection:
             return set(connection.execute(select(CASES.c.id).where(CASES.c.fault.is_not(None))).scalars())
 
-    def next_open(self, tasks: Sequence[str], *, by_chance: bool, exclude: Collection[str]) -> str | None:
-        """A present case without a fault that lacks a final label of at least one of the tasks."""
-        self.look()
-        self._forget_mended_faults()
-        skipped = set(exclude)
-        with self._index.reading() as connection:
-            for image_id in _open_cases(connection, tasks, start=random.random() if by_chance else None):
-                if image_id not in skipped:
-                    file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
-                    if (self._studies / file).exists():
-                        return image_id
-        return None
+    def is_there(self, connection: Connection, image_id: str) -> bool:
+        """Whether the file of a known image exists at this moment."""
+        file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
+        return (self._studies / file).exists()
 
     def _apply(self, listing: Listing) -> None:
         with self._index.reading() as connection:
@@ -156,7 +148,8 @@ class Cases:
                 if not connection.execute(select(told)).scalar():
                     note(connection, kind, facts)
 
-    def _forget_mended_faults(self) -> None:
+    def forget_mended_faults(self) -> None:
+        """Offer images again whose files have changed since they could not be used."""
         with self._index.reading() as connection:
             query = select(CASES.c.id, CASES.c.file, CASES.c.fault_signature).where(CASES.c.fault.is_not(None))
             faulty = connection.execute(query).all()
@@ -195,9 +188,10 @@ def _row(image_id: str, *, state: str, image: FoundImage | None) -> dict[str, An
     }
 
 
-def _open_cases(connection: Connection, tasks: Sequence[str], *, start: float | None) -> Iterator[str]:
-    """Cases without a final label of one of the tasks, by id or from a random place on."""
+def open_cases(connection: Connection, tasks: Sequence[str], *, start: float | None) -> Iterator[str]:
+    """Present cases without a fault that lack a final label of a stored task, by id or from a random place on."""
     query = select(CASES.c.id).where(CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_label(tasks))
+    query = query.execution_options(**ROW_BY_ROW)
     if start is None:
         yield from connection.execute(query.order_by(CASES.c.id)).scalars()
         return

@@ -39,6 +39,9 @@ from lib.refusals import Refusal
 _BUSY_TIMEOUT_S = 60
 _WRITER_LOCK = 7_317_041  # any number that no other program on the same PostgreSQL takes
 
+# For a query of which only the first rows are wanted, however many there are; PostgreSQL would send all of them.
+ROW_BY_ROW: dict[str, Any] = {"stream_results": True, "max_row_buffer": 100}
+
 metadata = MetaData()
 
 SETTINGS = Table("settings", metadata, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
@@ -157,6 +160,7 @@ HAND_OUTS = Table(
     Column("seconds", Float),  # from hand-out to label
     Index("hand_outs_by_case", "case_id"),
     Index("hand_outs_by_holder", "holder", "id"),
+    Index("leases_by_holder", "holder", "lease_ends"),
     Index("hand_outs_by_task", "task", "id"),
     Index("open_hand_outs", "task", sqlite_where=text("ended IS NULL"), postgresql_where=text("ended IS NULL")),
 )

@@ -17,6 +17,7 @@ from lib.refusals import Refusal
 from lib.stores.cases import Cases, note
 from lib.stores.files import stage_copy
 from lib.stores.geometry import read_grid
+from lib.stores.hand_outs import DOUBLE_READ, REREAD
 from lib.stores.history import History, NewRevision
 from lib.stores.index import REVISIONS, SETTINGS, TAKEN_OVER, StoreIndex, UnusableIndexError, get_setting, sqlite_url
 from lib.stores.patient import EnteredFacts
@@ -77,8 +78,8 @@ def rebuild_from_sidecars(*, index: StoreIndex, cases: Cases, history: History, 
 
 
 def may_be_saved_under(tag: str) -> bool:
-    """Whether a tag does not already stand for the labels of a task."""
-    return tag not in SCHEMAS and tag != UNINTERPRETED and not set(tag) & set("@:")
+    """Whether a tag does not already stand for the labels of a task, or for what the store alone can tell."""
+    return tag not in (*SCHEMAS, UNINTERPRETED, DOUBLE_READ, REREAD) and not set(tag) & set("@:")
 
 
 class TakeOver:

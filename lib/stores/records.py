@@ -12,6 +12,8 @@ from typing import Any
 # Labels of an older store whose names or values nothing explains; kept under this instead of a task.
 UNINTERPRETED = "uninterpreted"
 FINAL = "final"
+# In the info of a blind reading: the task and the number of the revision that was read a second time.
+SECOND_READING_OF = "second_reading_of"
 
 
 def lot_of(image_id: str) -> float:

@@ -14,9 +14,12 @@ from sqlalchemy import func, select
 from lib.refusals import Refusal
 from lib.stores.files import stage
 from lib.stores.geometry import Grid
+from lib.stores.hand_outs import HandedOut, blind_reading, end_by_label
 from lib.stores.history import History, NewRevision, label_file
 from lib.stores.index import REVISIONS, StoreIndex
 from lib.stores.label_check import TaskLabel, split_by_task
+from lib.stores.records import FINAL, SECOND_READING_OF
+from lib.stores.stored_tasks import stored_tasks
 from lib.stores.submitted_label import open_label
 
 
@@ -62,7 +65,9 @@ def save_labels(
     index: StoreIndex,
     scratch: Path,
 ) -> None:
-    """Add one revision for each label, all in one transaction.
+    """Add one revision for each label, all in one transaction, and end the leases that they answer.
+
+    A final label of somebody who was asked for a blind reading is stored under that tag instead.
 
     Raises:
         OSError: the disk is full or gone; nothing was added.
@@ -78,11 +83,23 @@ def save_labels(
             ).scalar()
             # A clock that was set back must not make an older label the current one.
             created = max(time.time(), newest or 0.0)
+            blind = blind_reading(connection, image_id, facts["author"], time.time()) if tag == FINAL else None
             for new in staged:
-                history.add(connection, replace(new, created=created))
+                history.add(connection, replace(_as_reading(new, blind), created=created))
+            if tag == FINAL:
+                saved = tuple(label.task for label in labels)
+                end_by_label(connection, image_id, author=facts["author"], saved=saved, now=time.time())
     finally:
         for new in staged:
             new.staged.unlink(missing_ok=True)
+
+
+def _as_reading(new: NewRevision, blind: HandedOut | None) -> NewRevision:
+    """The revision as a second reading, if it is one; what it repeats stands in its info, and so in its sidecar."""
+    if blind is None or new.task not in stored_tasks(blind.task):
+        return new
+    first = {"task": new.task, "revision": blind.first_labels[new.task]}
+    return replace(new, tag=blind.purpose, info={**new.info, SECOND_READING_OF: first})
 
 
 def origin(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -515,30 +515,7 @@ class TestWholeStore:
         assert (CaseStore(studies).name(), CaseStore(studies).description()) == ("cohort 2", "about")
 
 
-class TestQueue:
-    def test_first_passes_over_labelled_excluded_and_faulty_cases(self, store, studies, muscles, save, write_ct):
-        assert store.next_case("l3_muscle") == "ann"
-        save("ann", muscles)
-        assert store.next_case("l3_muscle") == "ben"
-        assert store.next_case("l3_tissue") == "ann"
-        assert store.next_case("sarcopenia") == "ann"
-        assert store.next_case("l3_muscle", exclude={"ben"}) == "cat"
-        store.note_fault("ben", "It holds NaN.")
-        assert store.get_unlabeled_images() == ["cat"]
-        assert store.next_case("l3_muscle") == "cat"
-        (studies / "cat.nii.gz").unlink()
-        assert store.next_case("l3_muscle") is None
-        write_ct(studies / "ben.nii.gz", seed=77)
-        assert store.next_case("l3_muscle") == "ben"
-
-    def test_random_reaches_every_open_case_and_only_those(self, store, muscles, save):
-        save("ben", muscles)
-        assert {store.next_case("l3_muscle", order="random") for _ in range(100)} == {"ann", "cat"}
-
-    def test_an_unknown_task_is_refused(self, store):
-        with pytest.raises(Refusal, match="l3_muscle"):
-            store.next_case("liver")
-
+class TestEvents:
     def test_events_are_kept_newest_first(self, store, studies):
         store.note_event("training_started", task="l3_muscle", pid=12)
         store.note_event("training_ended", task="l3_muscle")

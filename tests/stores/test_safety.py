@@ -21,6 +21,7 @@ from lib.images import PatientFacts
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.files import remove_left_overs
+from lib.stores.queue_rules import QueueRules
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -233,6 +234,6 @@ def test_postgresql_holds_the_index_as_well(studies, muscles, write_ct, write_la
     store = CaseStore(studies, index_url=os.environ["SARCOPENIA_TEST_POSTGRESQL"])
     store.save_label("ann", str(write_label(muscles)), "final", {"task": "l3_muscle"})
     store.save_score("ann", task="l3_muscle", method="x", value=1.0)
-    assert store.next_case("l3_muscle") is None
+    assert store.queue_state("l3_muscle", QueueRules()).nothing_because == "Every case of l3_muscle is labelled."
     assert store.status()["tasks"]["l3_muscle"] == 1
     assert not (studies / "sarcopenia" / "index.sqlite").exists()

@@ -1,0 +1,109 @@
+"""The cases that may be handed out now, for a strategy to choose from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, select
+
+from lib.stores.cases import PRESENT, open_cases
+from lib.stores.hand_outs import recent_cases
+from lib.stores.index import CASES, REVISIONS, ROW_BY_ROW, SCORES
+from lib.stores.records import FINAL
+from lib.stores.scores import features_of
+from lib.stores.stored_tasks import stored_tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredCase:
+    """An open case with its score; ``model_version`` is ``None`` where the cold start gave it."""
+
+    image_id: str
+    value: float
+    model_version: str | None
+
+
+class OpenCases:
+    """What a strategy may ask while nobody else can take a case; each answer takes milliseconds.
+
+    Args:
+        connection: the transaction that will record the choice.
+        task: what is to be labelled.
+        not_these: ids that are in somebody's hands.
+        is_there: whether an image's file exists.
+    """
+
+    def __init__(
+        self, connection: Connection, task: str, *, not_these: Collection[str], is_there: Callable[[str], bool]
+    ) -> None:
+        self._connection = connection
+        self._parts = stored_tasks(task)
+        self._not_these = frozenset(not_these)
+        self._is_there = is_there
+        self.task = task
+
+    def first(self) -> str | None:
+        """The first case by id, or ``None`` when there is none."""
+        return self._next(start=None)
+
+    def by_chance(self) -> str | None:
+        """A random case, or ``None`` when there is none."""
+        return self._next(start=random.random())
+
+    def best(self, method: str, limit: int) -> list[ScoredCase]:
+        """The cases with the highest scores, the highest first; empty when none has a score.
+
+        Scores of trained models and of the cold start are on scales of their own: the latter's count only as long as
+        there is no other. A task without scores under its own name has those of the labels that it is stored as.
+        """
+        for task in dict.fromkeys((self.task, *self._parts)):
+            for trained in (True, False):
+                found = list(islice(self._scored(task, method, trained=trained), limit))
+                if found:
+                    return found
+        return []
+
+    def features(self, model_version: str, image_ids: list[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """What a version saw in each of some cases, ``(n,)``, where it looked at them."""
+        for task in dict.fromkeys((self.task, *self._parts)):
+            found = features_of(self._connection, task, model_version, image_ids)
+            if found:
+                return found
+        return {}
+
+    def recent(self, limit: int) -> list[str]:
+        """The cases that were handed out or labelled last, the newest first."""
+        times = recent_cases(self._connection, self.task, limit)
+        for part in self._parts:
+            query = select(REVISIONS.c.created, REVISIONS.c.case_id).where(
+                REVISIONS.c.task == part, REVISIONS.c.tag == FINAL
+            )
+            rows = self._connection.execute(query.order_by(REVISIONS.c.created.desc()).limit(limit))
+            times += [(row[0], row[1]) for row in rows]
+        return list(dict.fromkeys(image_id for _, image_id in sorted(times, reverse=True)))[:limit]
+
+    def _scored(self, task: str, method: str, *, trained: bool) -> Iterator[ScoredCase]:
+        version = SCORES.c.model_version
+        query = (
+            select(SCORES.c.case_id, SCORES.c.value, version)
+            .join(CASES, CASES.c.id == SCORES.c.case_id)
+            .where(SCORES.c.task == task, SCORES.c.method == method, SCORES.c.labelled.is_(False))
+            .where(version.is_not(None) if trained else version.is_(None))
+            .where(CASES.c.state == PRESENT, CASES.c.fault.is_(None))
+            .order_by(SCORES.c.value.desc())
+        )
+        for row in self._connection.execute(query.execution_options(**ROW_BY_ROW)):
+            if self._may_be_taken(row.case_id):
+                yield ScoredCase(image_id=row.case_id, value=row.value, model_version=row.model_version)
+
+    def _next(self, *, start: float | None) -> str | None:
+        found = open_cases(self._connection, self._parts, start=start)
+        return next((image_id for image_id in found if self._may_be_taken(image_id)), None)
+
+    def _may_be_taken(self, image_id: str) -> bool:
+        return image_id not in self._not_these and self._is_there(image_id)
