@@ -80,6 +80,11 @@ class Registry:
         """
         return self._folder(task) / ".training"
 
+    @property
+    def compiled(self) -> Path:
+        """The folder for what engines compile from the versions; it may be deleted at any time."""
+        return self._root / ".compiled"
+
     def versions(self, task: str) -> list[str]:
         """The names of a task's versions, oldest first; whether each can be used is known when it is opened.
 

@@ -38,10 +38,12 @@ class TrainStats:
         self._write()
 
     def finish(self, *, version: str | None = None, metrics: Mapping[str, Any] | None = None, fault: str = "") -> None:
-        """Note the end: with a version, or with the sentence that says why there is none."""
-        self._write(
-            total_time=_clock(time.time() - self._started), version=version, metrics=dict(metrics or {}), fault=fault
-        )
+        """Note the end: with a version, or with the sentence that says why there is none.
+
+        The single cases of the cross-validation are left out: clients read this every few seconds.
+        """
+        told = {name: value for name, value in (metrics or {}).items() if name != "cases"}
+        self._write(total_time=_clock(time.time() - self._started), version=version, metrics=told, fault=fault)
 
     def _write(self, **end: Any) -> None:
         folds = sorted(self._folds.values(), key=lambda progress: progress.fold)

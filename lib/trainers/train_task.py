@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.models import Registry
+from lib.models.verdict import Tolerances
 from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 from lib.stores import CaseStore
@@ -26,11 +28,12 @@ class SliceTraining(TrainTask):  # type: ignore[misc]
     Args:
         task: the row of the task table.
         registry: takes the new version.
+        tolerances: by how much a new version may be worse than the champion and still answer in its place.
     """
 
-    def __init__(self, task: Task, registry: Registry) -> None:
+    def __init__(self, task: Task, registry: Registry, tolerances: Tolerances | None = None) -> None:
         super().__init__(f"Five folds of a 2-D nnU-Net on the saved labels of {task.name}")
-        self._task, self._registry = task, registry
+        self._task, self._registry, self._tolerances = task, registry, tolerances or Tolerances()
 
     def config(self) -> dict[str, Any]:
         """What a client may choose; the first of each is the default."""
@@ -46,7 +49,7 @@ class SliceTraining(TrainTask):  # type: ignore[misc]
         Raises:
             Refusal: an option is unknown, or the labels do not suffice.
         """
-        options = _options(request)
+        options = replace(_options(request), tolerances=self._tolerances)
         check_labels(store, self._task.schema, folds=FOLDS)
         return options
 
@@ -73,4 +76,12 @@ def _options(request: Mapping[str, Any]) -> TrainOptions:
 
     if chosen("start") not in ("", "champion", "scratch"):
         raise Refusal(f"A training starts from the champion or from scratch, not from {chosen('start')!r}.")
-    return TrainOptions(preset=chosen("preset"), device=chosen("device"), from_scratch=chosen("start") == "scratch")
+    seed = chosen("seed") or "0"
+    if not seed.isdecimal():
+        raise Refusal(f"A seed is a whole number from 0 up, not {seed!r}.")
+    return TrainOptions(
+        preset=chosen("preset"),
+        device=chosen("device"),
+        from_scratch=chosen("start") == "scratch",
+        seed=int(seed),
+    )

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as package_version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lib.anatomy.schemas import SCHEMAS
 from lib.models import Manifest, Registry, Version
+from lib.models.verdict import Tolerances, Verdict
 from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import RECIPES, Recipe
 from lib.networks.nnunet.training import TrainingResult, discard, train, unfinished
 from lib.networks.nnunet.workspace import NETWORK
 from lib.refusals import Refusal
 from lib.stores import CaseStore
+from lib.trainers.gate import judge
+from lib.trainers.runs import training_run
 from lib.trainers.slices import TrainingSet, training_set
 from lib.trainers.stats import TrainStats
 
 FOLDS = 5
 _PACKAGES = ("torch", "nnunetv2", "dynamic_network_architectures", "batchgeneratorsv2", "numpy", "monai")
 _PRESET_ON = {"cuda": "paper", "cpu": "small"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +42,14 @@ class TrainOptions:
         device: "cuda" or "cpu"; "" for the best there is.
         from_scratch: begin anew, though there is a champion to start from.
         seed: of all that is left to chance.
+        tolerances: by how much the new version may be worse than the champion.
     """
 
     preset: str = ""
     device: str = ""
     from_scratch: bool = False
     seed: int = 0
+    tolerances: Tolerances = field(default_factory=Tolerances)
 
     def __post_init__(self) -> None:
         if self.preset and self.preset not in RECIPES:
@@ -49,6 +58,11 @@ class TrainOptions:
             raise Refusal(f"There is no device {self.device!r}; there are {', '.join(_PRESET_ON)}.")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise Refusal("There is no NVIDIA GPU here that PyTorch can use; train on the device cpu.")
+
+    def request(self) -> dict[str, Any]:
+        """The request to ``/train/`` that asks for the same."""
+        start = "scratch" if self.from_scratch else "champion"
+        return {"preset": self.preset, "device": self.device, "start": start, "seed": self.seed}
 
 
 def stats_file(registry: Registry, task: str) -> Path:
@@ -65,8 +79,10 @@ def train_task(
 ) -> Version:
     """Train the five folds of a slice task on every current label, and keep them as a new version.
 
-    It starts from the champion's weights where there is one that was trained here. The new version becomes the champion
-    where there was none, or where its cross-validated Dice is not below the champion's.
+    It starts from the champion's weights where there is one that was trained here; an imported one numbers its classes
+    in its own way. Whether the new version becomes the champion is judged by :func:`lib.trainers.gate.judge`; the
+    verdict stands in its manifest, since a version and why it was promoted or not are there together or not at all.
+    The store keeps a record of the run, whatever becomes of it.
 
     Args:
         task: a trainable one.
@@ -76,69 +92,112 @@ def train_task(
         on_progress: called after every epoch of a fold.
 
     Raises:
-        Refusal: it cannot be trained, with the reason; the champion stays as it is.
+        Refusal: it cannot be trained, with the reason, or another training is running; the champion stays as it is.
     """
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     recipe = RECIPES[options.preset or _PRESET_ON[device.partition(":")[0]]]
-    stats = TrainStats(stats_file(registry, task), recipe.name)
+    with training_run(store, task, options.request()) as outcome:
+        stats = TrainStats(stats_file(registry, task), recipe.name)
 
-    def note(progress: Progress) -> None:
-        stats.update(progress)
-        on_progress(progress)
+        def note(progress: Progress) -> None:
+            stats.update(progress)
+            on_progress(progress)
 
-    try:
-        version = _train(task, store, registry, options, recipe, device, note)
-    except Refusal as refusal:
-        stats.finish(fault=str(refusal))
-        store.note_event("training_refused", task=task, reason=str(refusal))
-        raise
-    stats.finish(version=version.manifest.version, metrics=version.manifest.metrics)
-    store.note_event("model_trained", task=task, version=version.manifest.version, labels=len(version.manifest.labels))
+        try:
+            training = _Training(task, store, registry, options, recipe, device, note)
+            version, verdict = training.run()
+        except Refusal as refusal:
+            stats.finish(fault=str(refusal))
+            raise
+        stats.finish(version=version.name, metrics=version.manifest.metrics)
+        outcome.of(version, verdict)
     return version
 
 
-def _train(  # noqa: PLR0917 - the arguments of its caller, decided
-    task: str,
-    store: CaseStore,
-    registry: Registry,
-    options: TrainOptions,
-    recipe: Recipe,
-    device: str,
-    on_progress: Callable[[Progress], None],
-) -> Version:
-    champion = registry.champion(task)
-    own = champion if champion is not None and not champion.manifest.imported else None
-    known = own.manifest.patients if own else {}
-    chosen = training_set(store, SCHEMAS[task], folds=FOLDS, known=known)
-    parent = None if options.from_scratch else own
-    chosen = continued(registry.workspace(task), chosen, recipe, parent, options.seed)
-    result = train(
-        registry.workspace(task),
-        chosen.slices,
-        SCHEMAS[task].ids,
-        recipe,
-        folds=FOLDS,
-        parent=parent.folder if parent else None,
-        device=device,
-        on_progress=on_progress,
-        seed=options.seed,
-    )
-    manifest = Manifest(
-        task=task,
-        network=NETWORK,
-        classes=SCHEMAS[task].ids,
-        folds=FOLDS,
-        labels=chosen.labels,
-        parent=parent.manifest.version if parent else None,
-        preset=recipe.name,
-        seeds=result.seeds,
-        packages={name: package_version(name) for name in _PACKAGES},
-        metrics=result.metrics,
-    )
-    version = _published(registry, manifest, result)
-    if champion is None or _dice(version.manifest) >= _dice(champion.manifest):
-        registry.set_champion(task, version.manifest.version)
-    return version
+@dataclass(frozen=True)
+class _Training:
+    """One training, with all that was decided about it."""
+
+    task: str
+    store: CaseStore
+    registry: Registry
+    options: TrainOptions
+    recipe: Recipe
+    device: str
+    on_progress: Callable[[Progress], None]
+
+    def run(self) -> tuple[Version, Verdict]:
+        """Train, judge, publish, and let the version answer if it may.
+
+        Returns:
+            The version, and what became of it.
+        """
+        workspace, own = self.registry.workspace(self.task), self._own_champion()
+        known = own.manifest.patients if own else {}
+        chosen = training_set(self.store, SCHEMAS[self.task], folds=FOLDS, known=known)
+        parent = None if self.options.from_scratch else own
+        chosen = continued(workspace, chosen, self.recipe, parent, self.options.seed)
+        result = train(
+            workspace,
+            chosen.slices,
+            SCHEMAS[self.task].ids,
+            self.recipe,
+            folds=FOLDS,
+            parent=parent.folder if parent else None,
+            device=self.device,
+            on_progress=self.on_progress,
+            seed=self.options.seed,
+        )
+        stamp = self.registry.stamp(self.task)
+        verdict = judge(
+            self.registry,
+            self.task,
+            result.metrics,
+            chosen.slices,
+            self.options.tolerances,
+            engine="cuda" if self.device.startswith("cuda") else "openvino",
+        )
+        version = self._publish(chosen, parent, result, verdict)
+        if verdict.promote:
+            verdict = self._promote(version, verdict, stamp)
+        # Killed before this, the training that is done is judged and published once more, rather than lost.
+        discard(workspace)
+        return version, verdict
+
+    def _own_champion(self) -> Version | None:
+        """The champion, if it was trained here and can be opened."""
+        try:
+            champion = self.registry.champion(self.task)
+        except Refusal as refusal:
+            logger.warning("The training starts from scratch: %s", refusal)
+            return None
+        return champion if champion is not None and not champion.manifest.imported else None
+
+    def _publish(
+        self, chosen: TrainingSet, parent: Version | None, result: TrainingResult, verdict: Verdict
+    ) -> Version:
+        manifest = Manifest(
+            task=self.task,
+            network=NETWORK,
+            classes=SCHEMAS[self.task].ids,
+            folds=FOLDS,
+            labels=chosen.labels,
+            parent=parent.name if parent else None,
+            preset=self.recipe.name,
+            seeds=result.seeds,
+            packages={name: package_version(name) for name in _PACKAGES},
+            metrics={**result.metrics, "verdict": verdict.to_json()},
+        )
+        with self.registry.staging(self.task) as staging:
+            shutil.copytree(result.results, staging, dirs_exist_ok=True)
+            return self.registry.publish(staging, manifest)
+
+    def _promote(self, version: Version, verdict: Verdict, stamp: str) -> Verdict:
+        try:
+            self.registry.set_champion(self.task, version.name, reason=verdict.reason, stamp=stamp)
+        except Refusal as refusal:
+            return replace(verdict, promote=False, reason=str(refusal))
+        return verdict
 
 
 def continued(workspace: Path, chosen: TrainingSet, recipe: Recipe, parent: Version | None, seed: int) -> TrainingSet:
@@ -150,16 +209,3 @@ def continued(workspace: Path, chosen: TrainingSet, recipe: Recipe, parent: Vers
         return chosen
     keys = {each.key for each in chosen.slices}
     return chosen.only(run.slices) if keys >= set(run.slices) else chosen
-
-
-def _published(registry: Registry, manifest: Manifest, result: TrainingResult) -> Version:
-    with registry.staging(manifest.task) as staging:
-        shutil.copytree(result.results, staging, dirs_exist_ok=True)
-        version = registry.publish(staging, manifest)
-    discard(registry.workspace(manifest.task))
-    return version
-
-
-def _dice(manifest: Manifest) -> float:
-    """Mean Dice of the pooled cross-validation, 0 where it is not known."""
-    return float(manifest.metrics.get("pooled", {}).get("mean_dice", {}).get("mean") or 0.0)

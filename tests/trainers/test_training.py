@@ -47,7 +47,10 @@ class TestTheVersion:
 
     def test_the_store_remembers_the_training(self, trained):
         store, _, _ = trained
-        assert store.events("model_trained")[0].facts["version"] == "v0001"
+        run = store.last_run("train", "l3_muscle")
+        assert (run.outcome, run.facts["version"]) == ("promoted", "v0001")
+        assert run.facts["reason"] == "Promoted: there was no champion before it."
+        assert store.running("train") is None
 
 
 def test_a_training_whose_process_is_gone_is_not_running(trained, tmp_path):

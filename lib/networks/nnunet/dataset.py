@@ -99,7 +99,7 @@ def write_dataset(
     """
     known = _read_index(workspace, classes)
     content = {}
-    unjudged_id = max(classes.values()) + 1
+    unjudged_id = _unjudged_id(classes)
     for item in slices:
         check_cancelled()
         files = _files(workspace, item.case)
@@ -115,6 +115,20 @@ def write_dataset(
     if any(c.unjudged for c in content.values()):
         labels["ignore"] = unjudged_id
     write_json(workspace.raw / "dataset.json", dataset_json(labels, len(slices)))
+
+
+def read_slice(workspace: Workspace, item: Slice, classes: Mapping[str, int]) -> LoadedSlice:
+    """A slice as :func:`write_dataset` wrote it, in the form in which it came.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    image_file, label_file, _ = _files(workspace, item.case)
+    image = nib.Nifti1Image.from_filename(image_file)
+    hu, label = (np.asarray(each.dataobj)[:, :, 0] for each in (image, nib.Nifti1Image.from_filename(label_file)))
+    spacing = image.header.get_zooms()
+    label = np.where(label == _unjudged_id(classes), UNJUDGED, label).astype(np.uint8)
+    return hu.astype(np.int16), (float(spacing[0]), float(spacing[1])), label
 
 
 def dataset_json(labels: Mapping[str, int], count: int) -> dict[str, Any]:
@@ -175,6 +189,11 @@ def _write_slice(
     reference_file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(label_file, reference_file)
     return SliceContent({name: counts[value] for name, value in classes.items()}, bool(counts[UNJUDGED]))
+
+
+def _unjudged_id(classes: Mapping[str, int]) -> int:
+    """nnU-Net's ignore label: the one after the classes."""
+    return max(classes.values()) + 1
 
 
 def _files(workspace: Workspace, case: str) -> tuple[Path, Path, Path]:

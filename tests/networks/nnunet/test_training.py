@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 import torch
 
 from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
+from lib.networks.nnunet.judging import held_out_dice
 from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.training import CancelledError, TrainingResult, discard, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
@@ -108,6 +110,33 @@ class TestAFinishedTraining:
             assert [e.step for e in events.Scalars("loss/train")] == [0, 1, 2, 3]
             assert "dice/psoas" in events.Tags()["scalars"]
 
+    def test_its_folds_judged_by_our_own_engine_have_the_dice_that_nnunet_found(self, trained: tuple) -> None:
+        workspace, result, _ = trained
+        judged = held_out_dice(result.results, CLASSES, workspace, slices(4), CLASSES, engine="openvino")
+        reported = {case["key"]: case["dice"] for case in result.metrics["cases"]}
+        assert judged.keys() == reported.keys()
+        for key, dice in reported.items():
+            assert judged[key] == pytest.approx(dice, abs=0.01)
+
+    @pytest.mark.slow
+    def test_an_imported_model_with_its_own_numbers_is_judged_by_names(self, trained: tuple) -> None:
+        workspace, result, _ = trained
+        turned = {"psoas": 3, "paraspinal": 2, "abdominal_wall": 1}
+        judged = held_out_dice(result.results, turned, workspace, slices(4), CLASSES, engine="openvino")
+        reported = {case["key"]: case["dice"] for case in result.metrics["cases"]}
+        for key, dice in reported.items():
+            assert judged[key]["paraspinal"] == pytest.approx(dice["paraspinal"], abs=0.01)
+        assert max(dice["abdominal_wall"] for dice in judged.values()) < max(
+            dice["abdominal_wall"] for dice in reported.values()
+        )
+
+    def test_a_fold_that_is_not_there_judges_nobody(self, trained: tuple, tmp_path: Path) -> None:
+        workspace, result, _ = trained
+        shutil.copytree(result.results, tmp_path / "v0001")
+        shutil.rmtree(tmp_path / "v0001" / "fold_0")
+        judged = held_out_dice(tmp_path / "v0001", CLASSES, workspace, slices(4), CLASSES, engine="openvino")
+        assert judged.keys() == {item.key for item in slices(4) if item.fold == 1}
+
     @pytest.mark.slow
     def test_the_same_call_again_trains_nothing(self, trained: tuple) -> None:
         workspace, result, _ = trained
@@ -158,9 +187,13 @@ class TestContinuing:
         assert not list(interrupted.rglob("*.pth"))
         assert len(list(interrupted.rglob("*.pkl"))) == 4, "preprocessed slices stay"
 
-    def test_a_checkpoint_that_was_cut_short_does_not_stop_it(self, trained: tuple, interrupted: Path) -> None:
+    @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
+    def test_a_checkpoint_that_was_cut_short_does_not_stop_it(
+        self, trained: tuple, interrupted: Path, share: float
+    ) -> None:
         latest = Workspace(interrupted).fold(1) / "checkpoint_latest.pth"
-        latest.write_bytes(latest.read_bytes()[:1000])
+        content = latest.read_bytes()
+        latest.write_bytes(content[: int(share * len(content))])
         result = train(interrupted, slices(4), CLASSES, TINY, folds=2)
         assert same(weights(result.results, 1), weights(trained[1].results, 1))
 
@@ -242,8 +275,6 @@ class TestFineTuning:
 class TestRefusals:
     @pytest.fixture
     def parent(self, trained: tuple, tmp_path: Path) -> Path:
-        import shutil
-
         return Path(shutil.copytree(trained[1].results, tmp_path / "parent"))
 
     def attempt(self, tmp_path: Path, parent: Path, items: list[Slice] | None = None, **options: object) -> str:

@@ -1,0 +1,63 @@
+"""Whether what was just trained may answer from now on: the champion is judged anew on the same held-out slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lib.anatomy.schemas import SCHEMAS
+from lib.models import Registry
+from lib.models.verdict import Tolerances, Verdict, compare
+from lib.networks.nnunet.dataset import Slice
+from lib.networks.nnunet.judging import held_out_dice
+from lib.refusals import Refusal
+
+
+def judge(
+    registry: Registry,
+    task: str,
+    metrics: Mapping[str, Any],
+    slices: Sequence[Slice],
+    tolerances: Tolerances,
+    *,
+    engine: str = "auto",
+) -> Verdict:
+    """Compare a training with the champion of the task.
+
+    Labels change and patients come, so what the champion's manifest says of it is no measure. Its fold k never saw the
+    patients whom fold k validates on, since a patient keeps the fold for ever; nor did it see those who came later.
+
+    Args:
+        registry: where the champion is, and the workspace with the slices of the training.
+        task: what was trained.
+        metrics: its cross-validation.
+        slices: that it was trained on.
+        tolerances: by how much it may be worse.
+        engine: one of :data:`lib.networks.engines.ENGINES`, for the champion.
+
+    Returns:
+        The verdict. A champion that cannot be opened or judged stands in nobody's way.
+    """
+    try:
+        champion = registry.champion(task)
+        if champion is None:
+            return Verdict(promote=True, reason="Promoted: there was no champion before it.")
+        before = held_out_dice(
+            champion.folder,
+            champion.manifest.classes,
+            registry.workspace(task),
+            slices,
+            SCHEMAS[task].ids,
+            engine=engine,
+            cache=registry.compiled,
+        )
+    except Refusal as refusal:
+        return Verdict(promote=True, reason=f"Promoted, since the champion before it could not be judged: {refusal}")
+    return compare(
+        {case["key"]: case["dice"] for case in metrics["cases"]},
+        before,
+        {each.key: each.patient for each in slices},
+        name=champion.name,
+        tolerances=tolerances,
+        imported=champion.manifest.imported,
+    )
