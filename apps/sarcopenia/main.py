@@ -24,7 +24,9 @@ from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  
 from lib.models import Registry  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
-from lib.strategies.queue import NextUnlabelled  # noqa: E402
+from lib.stores.queue_rules import QueueRules  # noqa: E402
+from lib.strategies.next_case import NextCase, strategies  # noqa: E402
+from lib.strategies.scoring import METHOD, FoldScoring, save_scores  # noqa: E402
 from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS, TRAINABLE_TASKS  # noqa: E402
 from lib.trainers.train_task import SliceTraining  # noqa: E402
 
@@ -34,6 +36,8 @@ class SarcopeniaApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self._registry = Registry(conf.get("models") or Path(app_dir) / "model")
+        self._champions = Champions(self._registry, self._registry.root / ".compiled")
+        self._rules = QueueRules.from_conf(conf)
         super().__init__(
             app_dir,
             studies,
@@ -54,8 +58,7 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""
-        champions = Champions(self._registry, self._registry.root / ".compiled")
-        return {name: SegmentationTask(TASKS[name], champions) for name in ANSWERING_TASKS}
+        return {name: SegmentationTask(TASKS[name], self._champions) for name in ANSWERING_TASKS}
 
     def init_trainers(self) -> dict[str, SliceTraining]:
         """One train task for every row that says what kind of network is trained for it."""
@@ -65,9 +68,18 @@ class SarcopeniaApp(MONAILabelApp):
         """One case after the other, on any machine."""
         return BatchInfer()
 
-    def init_strategies(self) -> dict[str, NextUnlabelled]:
+    def init_strategies(self) -> dict[str, NextCase]:
         """The strategies; Slicer takes the first of them."""
-        return {"random": NextUnlabelled("random"), "first": NextUnlabelled("first")}
+        return strategies(self._rules)
+
+    def init_scoring_methods(self) -> dict[str, FoldScoring]:
+        """The one that gives the scores of all strategies, since all come from the same passes."""
+
+        def version(task: str) -> str | None:
+            champion = self._champions.of(task)
+            return champion.version.name if champion else None
+
+        return {METHOD: FoldScoring({name: task.assess for name, task in self._infers.items()}, version)}
 
     def datastore(self) -> CaseStore:
         """The store, with its own methods."""
@@ -101,6 +113,8 @@ class SarcopeniaApp(MONAILabelApp):
         else:
             path, case = Path(store.get_image_uri(image)), image
             labels = {name: store.current_label(image, name) for name in STORED_TASKS}
+            if store.is_blind(task.task.name, image, str(request.get("client_id") or "")):
+                labels = {}  # whoever reads a case for the second time must not see how well it fits the first label
             known = {
                 CASE_FACTS: store.case_facts(image),
                 SAVED_LABELS: {name: label for name, label in labels.items() if label},
@@ -108,12 +122,15 @@ class SarcopeniaApp(MONAILabelApp):
         inner = {**request, CASE_FACTS: None, SAVED_LABELS: None, **known, "image": str(path)}
         try:
             with self._inferences:
-                file, params = task(inner)
+                response = task.respond(inner)
         except BadImage as refusal:
             if case:
                 store.note_fault(case, str(refusal))  # so that it is not offered to annotators
                 raise
             raise BadImage(str(refusal).replace(path.name, "The uploaded file")) from refusal
+        file, params = str(response.file), response.params
+        if case and response.as_by_default:
+            save_scores(store, task.task.name, case, response.answer)
         label_id = file
         if case and request.get("save_label"):
             label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": params})
@@ -162,7 +179,7 @@ class SarcopeniaApp(MONAILabelApp):
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The next case to label, or ``{}`` when there is none left."""
-        strategy = self._strategies.get(request.get("strategy") or "random")
+        strategy = self._strategies.get(request.get("strategy") or METHOD)
         if strategy is None:
             names = ", ".join(self._strategies)
             raise Refusal(f"There is no strategy {request.get('strategy')!r}; there are {names}.", status=404)

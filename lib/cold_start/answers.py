@@ -36,6 +36,8 @@ class Answer:
         model_version: the version of the model that answered, ``None`` for a cold start.
         disagreement: of the model's folds, for ``params``.
         doubt_percent: how doubtful each voxel is, 0 to 100, where a model answered.
+        entropies: further numbers that a queue can sort by, by the name of the strategy.
+        features: ``(n,)`` float32, where a model answered: alike for slices that look alike to the network.
         warnings: plain sentences for the annotator.
         details: further facts for ``params``.
     """
@@ -48,8 +50,15 @@ class Answer:
     model_version: str | None = None
     disagreement: Mapping[str, Any] = field(default_factory=dict)
     doubt_percent: npt.NDArray[np.uint8] | None = None
+    entropies: Mapping[str, float] = field(default_factory=dict)
+    features: npt.NDArray[np.float32] | None = None
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """What a queue can sort by, the larger the sooner, by the name of the strategy."""
+        return {"disagreement": self.doubt, **self.entropies}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import getpass
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,23 @@ from lib.tasks import Task
 # Keys that the app puts into a request; what a client sends under them is overwritten.
 CASE_FACTS = "case_facts"
 SAVED_LABELS = "saved_labels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """What a request is answered with.
+
+    Attributes:
+        file: a new label file in the image's own geometry, which the caller deletes.
+        params: for the client.
+        answer: what both were made from.
+        as_by_default: whether slice and folds were left to the program.
+    """
+
+    file: Path
+    params: dict[str, Any]
+    answer: Answer
+    as_by_default: bool
 
 
 class SegmentationTask(InferTask):
@@ -60,13 +77,23 @@ class SegmentationTask(InferTask):
         return True
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The file and the ``params`` of :meth:`respond`, as MONAI Label calls an infer task."""
+        response = self.respond(request)
+        return str(response.file), response.params
+
+    def assess(self, path: Path) -> Answer:
+        """What the task makes of a CT without further wishes, for those who want its doubt only.
+
+        Raises:
+            Refusal: the image does not allow an answer.
+        """
+        return self._answer(read_ct(path).canonical(), InferOptions())
+
+    def respond(self, request: Mapping[str, Any]) -> Response:
         """Answer a request.
 
         Args:
             request: ``image`` is the path of the CT; the rest as in :class:`InferOptions`.
-
-        Returns:
-            The path of a new label file in the image's own geometry, which the caller deletes, and ``params``.
 
         Raises:
             Refusal: the image or the request does not allow an answer.
@@ -99,7 +126,8 @@ class SegmentationTask(InferTask):
             "infer": round(answered - read, 3),
             "total": round(time.perf_counter() - start, 3),
         }
-        return str(path), params
+        own_choice = options.slice_index is not None or options.fold != "ensemble"
+        return Response(file=path, params=params, answer=answer, as_by_default=not own_choice)
 
     def _answer(self, image: CTImage, options: InferOptions) -> Answer:
         champion = self._champions.of(self.task.name) if self._champions and self.task.network else None

@@ -39,7 +39,8 @@ def answer_by_ensemble(image: CTImage, schema: LabelSchema, champion: Champion, 
     hu = np.ascontiguousarray(image.hu[:, :, chosen.index])
     spacing = (float(image.spacing[0]), float(image.spacing[1]))
     folds = _folds(options.fold, champion)
-    probabilities = champion.ensemble.predict(hu, spacing, folds=folds, mirroring=options.mirroring)
+    prediction = champion.ensemble.describe(hu, spacing, folds=folds, mirroring=options.mirroring)
+    probabilities = prediction.probabilities
     classes = champion.version.manifest.classes
     found = label_of(probabilities)
     # an imported model may number the classes in its own way, and know more of them
@@ -68,6 +69,8 @@ def answer_by_ensemble(image: CTImage, schema: LabelSchema, champion: Champion, 
         doubt=max(doubt.score, chosen.doubt),
         disagreement=doubt.to_json(),
         doubt_percent=doubts,
+        entropies={"predictive_entropy": doubt.predictive_entropy, "bald": doubt.mutual_information},
+        features=prediction.features,
         warnings=(*warnings, *chosen.warnings),
         details=details,
     )
