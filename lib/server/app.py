@@ -121,7 +121,7 @@ def _run_inference(
     file: Annotated[UploadFile | None, File()] = None,
     label: Annotated[UploadFile | None, File()] = None,
     output: infer.ResultType | None = None,
-    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],  # noqa: ARG001 (checks who asks)
+    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
 ) -> Any:
     """Run an inference; the same request as MONAI Label's, with its params checked first."""
     if not (file or image or session_id):
@@ -132,7 +132,29 @@ def _run_inference(
     unwanted = [key for key in _NOT_IN_PARAMS if options.get(key)]
     if unwanted:
         raise Refusal(f"{', '.join(unwanted)} cannot be given in params.")
+    params = json.dumps(_with_who_asks(options, user))
     return infer.run_inference(background_tasks, model, image, session_id, params, file, label, output)
+
+
+def _next_case(
+    *,
+    strategy: str,
+    params: dict[str, Any] | None = None,
+    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+) -> dict[str, Any]:
+    """Hand out the next case; the same request and answer as MONAI Label's.
+
+    MONAI Label's own also notes the strategy in the image's info, which two requests at once would do over each other;
+    here the store keeps who was given what, and why.
+    """
+    app = app_instance()
+    chosen: dict[str, Any] = app.next_sample({**_with_who_asks(params or {}, user), "strategy": strategy})
+    return {**chosen, **app.datastore().get_image_info(chosen["id"])} if chosen else {}
+
+
+def _with_who_asks(params: dict[str, Any], user: User) -> dict[str, Any]:
+    """Where people log in, that name is who asks; else it is what the client says."""
+    return {**params, "client_id": user.username} if settings.MONAI_LABEL_AUTH_ENABLE else params
 
 
 def _start_training(
@@ -189,6 +211,7 @@ def _replace(router: APIRouter, path: str, endpoint: Callable[..., Any]) -> None
 
 for _module in _BLOCKING:
     _unblock(_module.router)
+_replace(activelearning.router, "/activelearning/{strategy}", _next_case)
 _replace(infer.router, "/infer/{model}", _run_inference)
 _replace(train.router, "/train/", _start_all_trainings)
 _replace(train.router, "/train/{model}", _start_training)
