@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -247,23 +247,23 @@ class QueueKeeping:
         choose: Callable[[OpenCases], Choice | None],
         now: float,
     ) -> tuple[Choice, DueReading | None] | None:
-        held = {row.case_id for row in in_hands(connection, task)}
-        later = hand_outs.put_off(connection, task, holder, now)
-        taken = held | later
-        blind = partial(due_for, connection, task, holder, rules=rules, not_these=taken, now=now)
-        reading = None
+        held = frozenset(row.case_id for row in in_hands(connection, task))
+        put_off = hand_outs.put_off(connection, task, holder, now)
+        reading = partial(due_for, connection, task, holder, rules=rules, now=now)
         if not hand_outs.was_asked_blindly(connection, task, holder, among=_BLIND_EVERY - 1):
-            reading = blind()
-        choice = None if reading else choose(self._open(connection, task, taken))
-        if choice is None:
-            reading = reading or blind()
-        if reading:
-            return _as_choice(reading, rules), reading
-        if choice is None and later:
-            choice = choose(self._open(connection, task, held))
-        return None if choice is None else (choice, None)
+            due = reading(not_these=held | put_off)
+            if due:
+                return _as_choice(due, rules), due
+        for not_these in dict.fromkeys((held | put_off, held)):
+            choice = choose(self._open(connection, task, not_these))
+            if choice:
+                return choice, None
+            due = reading(not_these=not_these)
+            if due:
+                return _as_choice(due, rules), due
+        return None
 
-    def _open(self, connection: Connection, task: str, not_these: set[str]) -> OpenCases:
+    def _open(self, connection: Connection, task: str, not_these: Collection[str]) -> OpenCases:
         return OpenCases(
             connection,
             task,

@@ -37,8 +37,8 @@ def pick(
 ) -> Picked:
     """Pick the highest score, but not a case that is nearly alike to a recent one, and now and then any case.
 
-    A case is nearly alike to another when it is nearer to it, in the features, than a low quantile of the distances
-    between the candidates. When all candidates are, the one farthest from the recent cases is taken.
+    A case is nearly alike to another when it is no farther from it, in the features, than a low quantile of the
+    distances between the candidates. When all candidates are, the one farthest from the recent cases is taken.
 
     Args:
         scores: ``(n,)``, high where a label is wanted; NaN where there is none.
@@ -59,7 +59,7 @@ def pick(
     if features is None or recent is None or not len(recent):
         return Picked(index=int(best[0]), why=of_all)
     distances = np.min(_distances(features[best], recent), axis=1)
-    unlike = ~(distances < _nearly_alike(features[best], alike_quantile))
+    unlike = ~(distances <= _nearly_alike(features[best], alike_quantile))
     last = f"the last {len(recent)} cases" if len(recent) > 1 else "the last case"
     if not unlike.any():
         return Picked(index=int(best[np.argmax(distances)]), why=f"least alike to {last} of {len(best)} candidates")
@@ -75,7 +75,7 @@ def _distances(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -
 
 
 def _nearly_alike(features: npt.NDArray[np.floating], quantile: float) -> float:
-    """The distance below which two cases are nearly alike; 0 where there is nothing to compare."""
+    """The distance up to which two cases are nearly alike; 0 where there is nothing to compare."""
     known = features[~np.isnan(features).any(axis=1)]
     if len(known) < 2:
         return 0.0

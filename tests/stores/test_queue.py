@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = QueueRules()
 ASK_UNTIL_NOTHING_IS_LEFT = """
 import sys
+import time
 from lib.stores import CaseStore
 from lib.stores.queue import Choice
 from lib.stores.queue_rules import QueueRules
@@ -30,8 +31,11 @@ store = CaseStore(sys.argv[1])
 def choose(cases):
     found = cases.first()
     return found and Choice(image_id=found, reason="x")
+print("ready", flush=True)
+sys.stdin.readline()
 while handed := store.hand_out("l3_muscle", "user-xyz", QueueRules(), choose, strategy="first"):
-    print(handed.image_id)
+    print(handed.image_id, flush=True)
+    time.sleep(0.02)
 """
 
 
@@ -260,17 +264,23 @@ class TestAtTheSameTime:
     def test_no_case_is_handed_to_two_of_many_threads_and_processes(self, many, studies):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", ASK_UNTIL_NOTHING_IS_LEFT, str(studies)]
-        children = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        children = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]
+        for child in children:
+            assert child.stdout.readline() == "ready\n"
+        for child in children:
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        got = [child.stdout.readline().strip() for child in children]
 
         def work(n):
-            got = []
+            mine = []
             while found := ask(many, "user-xyz", choose=by_chance if n % 2 else first):
-                got.append(found)
-                time.sleep(0.05)
-            return got
+                mine.append(found)
+            return mine
 
-        with ThreadPoolExecutor(8) as pool:
-            got = [image_id for each in pool.map(work, range(8)) for image_id in each]
+        with ThreadPoolExecutor(4) as pool:
+            got += [image_id for each in pool.map(work, range(4)) for image_id in each]
         for child in children:
             got += child.communicate(timeout=60)[0].split()
             assert child.returncode == 0
