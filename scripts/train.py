@@ -2,7 +2,7 @@
 
 .venv/bin/python scripts/train.py l3_muscle --studies datastore
 
-A training that was ended continues when it is started again.
+A training that was ended continues when it is started again. `scripts/models.py` shows what came of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from lib.models import Registry
+from lib.models.verdict import Verdict
 from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 from lib.stores import CaseStore
@@ -56,8 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     except Refusal as refusal:
         raise Stop(str(refusal)) from refusal
     print(table(version.manifest.metrics))
-    answers = registry.champion_name(options.task) == version.name
-    print(f"\nThis is {version.name} of {options.task}; {'it' if answers else 'the champion before it'} answers.")
+    verdict = Verdict.of(version.manifest.metrics)
+    print(f"\nThis is {version.name} of {options.task}. {verdict.reason if verdict else ''}".rstrip())
+    print(f"{registry.champion_name(options.task)} answers.")
     return 0
 
 
