@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,11 +30,12 @@ def main(arguments: Sequence[str]) -> int:
     models = Path(options.models).expanduser().resolve()
     check_port(options.host, options.port)
     enter_environment(arguments)
+    conf = {"models": str(models), **dict(options.conf)}
     # An id that is also a file name in the working directory is taken for that file, and a `.env` there is read.
     os.chdir(ROOT)
     become(
-        server_command(studies=studies, models=models, host=options.host, port=options.port),
-        environment={**os.environ, **server_environment(studies=studies, models=models, host=options.host)},
+        server_command(studies=studies, conf=conf, host=options.host, port=options.port),
+        environment={**os.environ, **server_environment(studies=studies, conf=conf, host=options.host)},
     )
 
 
@@ -46,6 +47,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address other machines can reach")
+    parser.add_argument(
+        "--conf",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="an option of the app, such as retrain_after 20; the README lists them; may be given several times",
+    )
     return parser.parse_args(arguments)
 
 
@@ -127,16 +136,17 @@ def enter_environment(arguments: Sequence[str]) -> None:
     become([str(environment.python), __file__, *arguments])
 
 
-def server_command(*, studies: Path, models: Path, host: str, port: int) -> list[str]:
+def server_command(*, studies: Path, conf: Mapping[str, str], host: str, port: int) -> list[str]:
     """MONAI Label's own start command; its shell script `monailabel` is passed by, it takes any Python on the path."""
+    options = [word for name, value in conf.items() for word in ("--conf", name, value)]
     return [
         *(sys.executable, "-m", "monailabel.main", "start_server"),
         *("--app", str(APP), "--studies", str(studies), "--host", host, "--port", str(port)),
-        *("--uvicorn_app", "lib.server.app:app", "--conf", "models", str(models)),
+        *("--uvicorn_app", "lib.server.app:app", *options),
     ]
 
 
-def server_environment(*, studies: Path, models: Path, host: str) -> dict[str, str]:
+def server_environment(*, studies: Path, conf: Mapping[str, str], host: str) -> dict[str, str]:
     """What the server and its background jobs read from the environment, most of it once, at import."""
     python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -144,7 +154,7 @@ def server_environment(*, studies: Path, models: Path, host: str) -> dict[str, s
         "PYTHONPATH": os.pathsep.join(python_path),
         "MONAI_LABEL_APP_DIR": str(APP),
         "MONAI_LABEL_STUDIES": str(studies),
-        "MONAI_LABEL_APP_CONF": json.dumps({"models": str(models)}),
+        "MONAI_LABEL_APP_CONF": json.dumps(conf),
         "PYTHONUTF8": "1",
         # Scores are computed on a schedule of our own: the stock one queues a job at every Next Sample.
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",

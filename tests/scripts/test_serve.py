@@ -1,5 +1,6 @@
 """The server starts on this machine only, on a folder that is there and a port that is free, or says why not."""
 
+import json
 import os
 import socket
 import subprocess
@@ -110,7 +111,8 @@ def test_a_command_ends_with_one_sentence_before_anything_starts(script, wrong, 
 
 def test_background_jobs_find_the_project_and_the_studies(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    environment = server_environment(studies=tmp_path, models=tmp_path / "m", host="127.0.0.1")
+    environment = server_environment(studies=tmp_path, conf={"models": "m", "retrain_after": "20"}, host="127.0.0.1")
+    assert json.loads(environment["MONAI_LABEL_APP_CONF"]) == {"models": "m", "retrain_after": "20"}
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "elsewhere"]
     assert environment["MONAI_LABEL_STUDIES"] == str(tmp_path)
     assert environment["MONAI_LABEL_APP_DIR"] == str(ROOT / "apps" / "sarcopenia")
@@ -122,7 +124,9 @@ def test_background_jobs_find_the_project_and_the_studies(tmp_path, monkeypatch)
 
 
 def test_the_server_is_started_with_this_python_on_the_app_of_this_project(tmp_path):
-    command = server_command(studies=tmp_path, models=tmp_path / "m", host="127.0.0.1", port=8123)
+    conf = {"models": str(tmp_path / "m"), "retrain_after": "20"}
+    command = server_command(studies=tmp_path, conf=conf, host="127.0.0.1", port=8123)
+    assert command[-6:] == ["--conf", "models", str(tmp_path / "m"), "--conf", "retrain_after", "20"]
     assert command[:4] == [sys.executable, "-m", "monailabel.main", "start_server"]
     assert command[command.index("--app") + 1] == str(ROOT / "apps" / "sarcopenia")
     assert command[command.index("--host") + 1] == "127.0.0.1"
