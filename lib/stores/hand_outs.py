@@ -121,7 +121,7 @@ def put_off(connection: Connection, task: str, holder: str, now: float) -> set[s
     return set(connection.execute(query).scalars())
 
 
-def end(connection: Connection, row: Row, outcome: str, *, ended: float, **facts: Any) -> None:
+def end(connection: Connection, row: Row, outcome: str, *, ended: float, **facts: Any) -> HandedOut:
     """End a lease, with an event.
 
     Args:
@@ -130,11 +130,16 @@ def end(connection: Connection, row: Row, outcome: str, *, ended: float, **facts
         outcome: ``labelled``, ``given_back``, ``left`` or ``expired``.
         ended: when, in seconds since 1970.
         facts: ``seconds`` from hand-out to label, and what else there is to know.
+
+    Returns:
+        The hand-out as it is now.
     """
     values = {"ended": ended, "outcome": outcome, "seconds": facts.get("seconds")}
-    connection.execute(update(HAND_OUTS).where(HAND_OUTS.c.id == row.id).values(**values))
+    change = update(HAND_OUTS).where(HAND_OUTS.c.id == row.id).values(**values).returning(HAND_OUTS)
+    changed = connection.execute(change).one()
     told = {"image": row.case_id, "task": row.task, "holder": row.holder, "purpose": row.purpose}
     note(connection, outcome if outcome == LABELLED else f"hand_out_{outcome}", {**told, **facts})
+    return handed_out(changed)
 
 
 def end_by_label(connection: Connection, image_id: str, *, author: str, saved: tuple[str, ...], now: float) -> None:

@@ -148,7 +148,7 @@ class QueueKeeping:
             holder: from whom; by default, from whoever has it.
 
         Returns:
-            What was given back.
+            What was given back, as it is now.
 
         Raises:
             Refusal: 404 when it is not in these hands.
@@ -161,12 +161,11 @@ class QueueKeeping:
             rows = [
                 row for row in in_hands(connection, task) if row.case_id == image_id and holder in (None, row.holder)
             ]
-            for row in rows:
-                hand_outs.end(connection, row, GIVEN_BACK, ended=now)
-        if not rows:
+            given = [hand_outs.end(connection, row, GIVEN_BACK, ended=now) for row in rows]
+        if not given:
             whose = "anybody's hands" if holder is None else f"the hands of {holder or 'nobody in particular'}"
             raise Refusal(f"{image_id} is not in {whose} for {task}.", status=404)
-        return [handed_out(row) for row in rows]
+        return given
 
     def hand_outs(self, image_id: str, task: str | None = None) -> list[HandedOut]:
         """Every time that a case was handed out, the first first: to whom, why, and what became of it.
@@ -174,10 +173,14 @@ class QueueKeeping:
         Args:
             image_id: the case.
             task: only those for this task.
+
+        Raises:
+            Refusal: 404 for an unknown task, or an id that never was.
         """
         check_name(image_id, what="image id")
         query = select(HAND_OUTS).where(HAND_OUTS.c.case_id == image_id).order_by(HAND_OUTS.c.id)
         if task is not None:
+            stored_tasks(task)
             query = query.where(HAND_OUTS.c.task == task)
         with self._index.reading() as connection:
             found = [handed_out(row) for row in connection.execute(query)]
