@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -35,16 +35,12 @@ class OpenCases:
         connection: the transaction that will record the choice.
         task: what is to be labelled.
         not_these: ids that are in somebody's hands.
-        is_there: whether an image's file exists.
     """
 
-    def __init__(
-        self, connection: Connection, task: str, *, not_these: Collection[str], is_there: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, connection: Connection, task: str, *, not_these: Collection[str]) -> None:
         self._connection = connection
         self._parts = stored_tasks(task)
         self._not_these = frozenset(not_these)
-        self._is_there = is_there
         self.task = task
 
     def first(self) -> str | None:
@@ -98,12 +94,9 @@ class OpenCases:
             .order_by(SCORES.c.value.desc())
         )
         for row in self._connection.execute(query.execution_options(**ROW_BY_ROW)):
-            if self._may_be_taken(row.case_id):
+            if row.case_id not in self._not_these:
                 yield ScoredCase(image_id=row.case_id, value=row.value, model_version=row.model_version)
 
     def _next(self, *, start: float | None) -> str | None:
         found = open_cases(self._connection, self._parts, start=start)
-        return next((image_id for image_id in found if self._may_be_taken(image_id)), None)
-
-    def _may_be_taken(self, image_id: str) -> bool:
-        return image_id not in self._not_these and self._is_there(image_id)
+        return next((image_id for image_id in found if image_id not in self._not_these), None)

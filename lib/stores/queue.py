@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -258,7 +258,7 @@ class QueueKeeping:
             if due:
                 return _as_choice(due, rules), due
         for not_these in dict.fromkeys((held | put_off, held)):
-            choice = choose(self._open(connection, task, not_these))
+            choice = self._choose_new(connection, task, choose, not_these)
             if choice:
                 return choice, None
             due = reading(not_these=not_these)
@@ -266,13 +266,14 @@ class QueueKeeping:
                 return _as_choice(due, rules), due
         return None
 
-    def _open(self, connection: Connection, task: str, not_these: Collection[str]) -> OpenCases:
-        return OpenCases(
-            connection,
-            task,
-            not_these=not_these,
-            is_there=lambda image_id: self._cases.is_there(connection, image_id),
-        )
+    def _choose_new(
+        self, connection: Connection, task: str, choose: Callable[[OpenCases], Choice | None], not_these: frozenset[str]
+    ) -> Choice | None:
+        while choice := choose(OpenCases(connection, task, not_these=not_these)):
+            if self._cases.is_there(connection, choice.image_id):
+                return choice
+            not_these |= {choice.image_id}  # its file vanished, and the folder was not looked at since
+        return None
 
 
 def _as_choice(reading: DueReading, rules: QueueRules) -> Choice:

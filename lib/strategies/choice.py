@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist, pdist
 
 AMONG = 50
 RANDOM_SHARE = 0.1
@@ -58,7 +59,7 @@ def pick(
     of_all = f"most of {len(best)} candidates" if len(best) > 1 else "the only candidate"
     if features is None or recent is None or not len(recent):
         return Picked(index=int(best[0]), why=of_all)
-    distances = np.min(_distances(features[best], recent), axis=1)
+    distances = cdist(features[best], recent).min(axis=1)
     unlike = ~(distances <= _nearly_alike(features[best], alike_quantile))
     last = f"the last {len(recent)} cases" if len(recent) > 1 else "the last case"
     if not unlike.any():
@@ -68,16 +69,9 @@ def pick(
     return Picked(index=int(best[first]), why=f"{of_all}{passed}")
 
 
-def _distances(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Euclidean, ``(n, m)`` from ``(n, d)`` and ``(m, d)``; NaN where either is unknown."""
-    difference = one[:, np.newaxis].astype(np.float64) - other[np.newaxis].astype(np.float64)
-    return np.sqrt((difference**2).sum(axis=2))  # type: ignore[no-any-return]
-
-
 def _nearly_alike(features: npt.NDArray[np.floating], quantile: float) -> float:
     """The distance up to which two cases are nearly alike; 0 where there is nothing to compare."""
     known = features[~np.isnan(features).any(axis=1)]
     if len(known) < 2:
         return 0.0
-    first, second = np.triu_indices(len(known), k=1)
-    return float(np.quantile(_distances(known, known)[first, second], quantile))
+    return float(np.quantile(pdist(known), quantile))
