@@ -74,12 +74,8 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_scoring_methods(self) -> dict[str, FoldScoring]:
         """The one that gives the scores of all strategies, since all come from the same passes."""
-
-        def version(task: str) -> str | None:
-            champion = self._champions.of(task)
-            return champion.version.name if champion else None
-
-        return {METHOD: FoldScoring({name: task.assess for name, task in self._infers.items()}, version)}
+        assess = {name: task.assess for name, task in self._infers.items()}
+        return {METHOD: FoldScoring(assess, self._champions.name_of)}
 
     def datastore(self) -> CaseStore:
         """The store, with its own methods."""

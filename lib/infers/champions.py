@@ -51,6 +51,15 @@ class Champions:
                 self._open[task] = known
             return known[1]
 
+    def name_of(self, task: str) -> str | None:
+        """The version of :meth:`of`.
+
+        Raises:
+            Refusal: it cannot be used; the sentence says why.
+        """
+        champion = self.of(task)
+        return champion.version.name if champion else None
+
     def _load(self, task: str) -> Champion | None:
         from lib.networks.nnunet.ensemble import Ensemble  # noqa: PLC0415 - seconds, which no cold start should take
 

@@ -36,6 +36,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.refusals import Refusal
+from lib.server import queue
 from lib.server.origin import SameOriginOnly
 from lib.server.welcome import welcome
 
@@ -220,6 +221,7 @@ from monailabel.app import app  # noqa: E402 (it includes the routers changed ab
 
 app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
 app.add_api_route("/", welcome, include_in_schema=False)
+app.include_router(queue.router)
 app.add_middleware(
     SameOriginOnly,
     allowed=[str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS],
