@@ -64,7 +64,7 @@ CASES = Table(
     # These hold all that choosing a case and counting labels need, so that neither touches the table.
     Index("cases_in_order", "state", "id", "labels", "fault"),
     Index("cases_by_chance", "state", "shuffle", "labels", "fault"),
-    Index("cases_by_labels", "state", "labels"),
+    Index("cases_by_labels", "state", "labels", "fault"),
     Index("faulty_cases", "id", sqlite_where=text("fault IS NOT NULL"), postgresql_where=text("fault IS NOT NULL")),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from lib.stores.index import CASES, HAND_OUTS, StoreIndex
 from lib.stores.names import check_name
 from lib.stores.open_cases import OpenCases
 from lib.stores.queue_rules import QueueRules, person
-from lib.stores.stored_tasks import sharing, stored_tasks
+from lib.stores.stored_tasks import is_labelled, sharing, stored_tasks
 
 # A second reading costs as much as a new label and teaches the model nothing, so most of what people get is new.
 _BLIND_EVERY = 5
@@ -211,30 +212,25 @@ class QueueKeeping:
         """
         parts = stored_tasks(task)
         self._cases.look()
-        there = select(func.count()).where(CASES.c.state == PRESENT)
-        unlabelled = there.where(lacks_label(parts))
+        by_labels = select(CASES.c.labels, func.count(), func.count(CASES.c.fault)).where(CASES.c.state == PRESENT)
         with self._index.reading() as connection:
             now = time.time()
-            present, lacking, readable = (
-                int(connection.execute(query).scalar_one())
-                for query in (there, unlabelled, unlabelled.where(CASES.c.fault.is_(None)))
-            )
+            counts = connection.execute(by_labels.group_by(CASES.c.labels)).all()
             held = tuple(handed_out(row) for row in in_hands(connection, task) if row.lease_ends > now)
-            query = select(CASES.c.id).where(
-                CASES.c.id.in_({handed.image_id for handed in held}),
-                *(CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_label(parts)),
-            )
-            kept_back = set(connection.execute(query).scalars())
+            kept_back = _open_among(connection, parts, {handed.image_id for handed in held})
             due = count_due(connection, task, rules=rules, now=now)
-        waiting = readable - len(kept_back)
+        present = sum(number for _, number, _ in counts)
+        lacking = [row for row in counts if not is_labelled(task, json.loads(row[0]))]
+        unlabelled, unreadable = sum(row[1] for row in lacking), sum(row[2] for row in lacking)
+        waiting = unlabelled - unreadable - len(kept_back)
         because = None
         if not waiting:
             in_the_way = [handed.lease_ends for handed in held if handed.image_id in kept_back]
-            because = _nothing_because(task, present, unreadable=lacking - readable, leases_end=in_the_way)
+            because = _nothing_because(task, present, unreadable=unreadable, leases_end=in_the_way)
         return QueueState(
             task=task,
             waiting=waiting,
-            labelled=present - lacking,
+            labelled=present - unlabelled,
             in_hands=held,
             blind_due=due,
             nothing_because=because,
@@ -274,6 +270,13 @@ class QueueKeeping:
                 return choice
             not_these |= {choice.image_id}  # its file vanished, and the folder was not looked at since
         return None
+
+
+def _open_among(connection: Connection, parts: tuple[str, ...], image_ids: set[str]) -> set[str]:
+    query = select(CASES.c.id).where(
+        CASES.c.id.in_(image_ids), CASES.c.state == PRESENT, CASES.c.fault.is_(None), lacks_label(parts)
+    )
+    return set(connection.execute(query).scalars())
 
 
 def _as_choice(reading: DueReading, rules: QueueRules) -> Choice:
