@@ -47,9 +47,12 @@ class SliceTraining(TrainTask):  # type: ignore[misc]
         """Refuse what cannot be trained before anything is started.
 
         Raises:
-            Refusal: an option is unknown, or the labels do not suffice.
+            Refusal: an option is unknown, the labels do not suffice, or this task is being trained already.
         """
         options = replace(_options(request), tolerances=self._tolerances)
+        running = store.running("train")
+        if running is not None and running.task == self._task.name:
+            raise Refusal(f"A training of {running.task} is running already: wait until it is done.", status=409)
         check_labels(store, self._task.schema, folds=FOLDS)
         return options
 
