@@ -16,7 +16,7 @@ ANONYMOUS = ("", "user-xyz", "admin")
 
 def person(name: object) -> str:
     """Who somebody is, as it is kept: what a client sent, as text."""
-    return str(plain(name if isinstance(name, str) else str(name or "")))
+    return str(plain(name if isinstance(name, str) else str(name or ""))).replace("\0", "")
 
 
 def is_named(person: str) -> bool:

@@ -16,14 +16,21 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from monailabel.datastore.local import LocalDatastore
+from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.activelearning.first import First
+from sqlalchemy import delete, insert
 
 from lib.stores import CaseStore
+from lib.stores.index import FEATURES, SCORES
+from lib.stores.queue_rules import QueueRules
+from lib.strategies.choice import AMONG
+from lib.strategies.next_case import NextCase
 
 _AFFINE = np.diag([-0.8, -0.8, 5.0, 1.0])
 _SHAPE = (512, 512, 1)
 _NAMES = ("psoas", "paraspinal", "abdominal_wall")
 _LABEL_INFO = {"label_info": [{"name": name, "idx": n} for n, name in enumerate(_NAMES, start=1)], "client_id": "bench"}
+_FEATURES = 480  # about as many as the bottleneck of a network has
 _LINKS_PER_FILE = 30_000  # file systems limit the names that one file may have
 
 
@@ -92,7 +99,9 @@ def _measure(folder: Path, *, cases: int, repeats: int, stock_repeats: int) -> l
     ours_score = _timed(
         lambda n: ours.save_score(_id(n), task="l3_muscle", method="disagreement", value=float(n)), repeats=repeats
     )
-    ours_next = _timed(lambda _: ours.next_case("l3_muscle", order="random"), repeats=repeats)
+    ours_random = _next_case(ours, NextCase("random", QueueRules()), repeats=repeats)
+    _score(ours, cases=cases)
+    ours_disputed = _next_case(ours, NextCase("disagreement", QueueRules(random_share=0)), repeats=repeats)
     ours.close()
 
     _write_stock_index(folder / "stock", cases=cases)
@@ -104,10 +113,13 @@ def _measure(folder: Path, *, cases: int, repeats: int, stock_repeats: int) -> l
     )
     stock_score = _timed(lambda n: stock.update_image_info(_id(n), {"disagreement": float(n)}), repeats=stock_repeats)
     stock_next = _timed(lambda _: First()({"strategy": "first"}, stock), repeats=stock_repeats)
+    by_score = Epistemic(k=AMONG, key="disagreement")
+    stock_disputed = _timed(lambda _: by_score({"strategy": "epistemic"}, stock), repeats=stock_repeats)
     return [
         Row(operation="saving a label (512 x 512)", bar_s=0.020, ours=ours_save, stock=stock_save),
         Row(operation="storing a score", bar_s=0.010, ours=ours_score, stock=stock_score),
-        Row(operation="choosing the next case", bar_s=0.050, ours=ours_next, stock=stock_next),
+        Row(operation="handing out a random case", bar_s=0.050, ours=ours_random, stock=stock_next),
+        Row(operation="handing out a case by disagreement", bar_s=0.050, ours=ours_disputed, stock=stock_disputed),
         Row(operation="opening", bar_s=3.0, ours=ours_open, stock=stock_open),
     ]
 
@@ -125,6 +137,28 @@ def _fill(folder: Path, *, cases: int) -> None:
             original = case
         else:
             os.link(original, case)
+
+
+def _score(store: CaseStore, *, cases: int) -> None:
+    """A score and features for every case, as a scoring of the whole folder would leave them."""
+    rng = np.random.default_rng(0)
+    facts = {"task": "l3_muscle", "model_version": "v0001"}
+    scores = [
+        {**facts, "case_id": _id(n), "method": "disagreement", "value": value, "created": 0.0, "labelled": False}
+        for n, value in enumerate(rng.random(cases).tolist())
+    ]
+    with store._index.writing() as connection:  # noqa: SLF001 - one transaction instead of a hundred thousand
+        connection.execute(delete(SCORES))
+        connection.execute(insert(SCORES), scores)
+        for start in range(0, cases, 1000):
+            vectors = rng.normal(size=(min(1000, cases - start), _FEATURES)).astype("<f2")
+            rows = [{**facts, "case_id": _id(start + n), "vector": row.tobytes()} for n, row in enumerate(vectors)]
+            connection.execute(insert(FEATURES), rows)
+
+
+def _next_case(store: CaseStore, strategy: NextCase, *, repeats: int) -> Timing:
+    """A person of their own asks each time, so that more and more cases are in somebody's hands."""
+    return _timed(lambda n: strategy({"client_id": f"{strategy.name}-{n}"}, store), repeats=repeats)
 
 
 def _write_stock_index(folder: Path, *, cases: int) -> None:

@@ -19,6 +19,7 @@ from lib.disk import sha256_of
 from lib.images import PatientFacts
 from lib.refusals import Refusal
 from lib.stores import CaseStore
+from lib.stores.queue_rules import QueueRules
 
 
 class TestImagesInTheFolder:
@@ -200,7 +201,8 @@ class TestDicomFolders:
             store.get_image_uri("anonymous")
         assert refused.value.status_code == 422
         assert "UID" in store.get_image_info("anonymous")["fault"]
-        assert store.next_case("l3_muscle") is None
+        state = store.queue_state("l3_muscle", QueueRules())
+        assert state.nothing_because == "Every case of l3_muscle is labelled, except 1 that cannot be read."
 
 
 class TestAddAndRemoveImages:
