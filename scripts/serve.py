@@ -31,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     check_port(options.host, options.port)
     enter_environment(arguments)
     conf = {"models": str(models), **dict(options.conf)}
+    if options.conf:
+        check_conf(conf)
     # An id that is also a file name in the working directory is taken for that file, and a `.env` there is read.
     os.chdir(ROOT)
     become(
@@ -118,6 +120,22 @@ def check_port(host: str, port: int) -> None:
                 f"Port {port} on {host} cannot be used ({error.strerror}): stop the program that has it, or choose "
                 f"another one, such as --port {port + 1 if port < 65535 else 8000}."
             ) from None
+
+
+def check_conf(conf: Mapping[str, str]) -> None:
+    """See that the app knows these options; it would say so itself, at the end of a long traceback.
+
+    Raises:
+        Stop: there is no such option, or it cannot have that value.
+    """
+    sys.path.insert(0, str(ROOT))
+    from lib.options import AppOptions  # noqa: PLC0415 - only there is in the environment, and it takes seconds
+    from lib.refusals import Refusal  # noqa: PLC0415
+
+    try:
+        AppOptions.from_conf(conf)
+    except Refusal as refusal:
+        raise Stop(str(refusal)) from refusal
 
 
 def enter_environment(arguments: Sequence[str]) -> None:

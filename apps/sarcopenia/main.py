@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,38 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import psutil  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.datastore import Datastore  # noqa: E402
+from monailabel.utils.async_tasks.task import AsyncTask  # noqa: E402
+from monailabel.utils.async_tasks.utils import tasks as begun_jobs  # noqa: E402
 
+from lib.background import Repeating  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.champions import Champions  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
 from lib.models import Registry  # noqa: E402
+from lib.options import AppOptions  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
-from lib.stores.queue_rules import QueueRules  # noqa: E402
 from lib.strategies.next_case import NextCase, strategies  # noqa: E402
+from lib.strategies.schedule import ScoringSchedule  # noqa: E402
 from lib.strategies.scoring import METHOD, FoldScoring, save_scores  # noqa: E402
 from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS, TRAINABLE_TASKS  # noqa: E402
+from lib.trainers.schedule import Schedule  # noqa: E402
 from lib.trainers.train_task import SliceTraining  # noqa: E402
+
+_LOOK_S = 5.0
 
 
 class SarcopeniaApp(MONAILabelApp):
     """Body composition on CT: every task of the table, on a store that loses no label."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        self._registry = Registry(conf.get("models") or Path(app_dir) / "model")
+        self._options = AppOptions.from_conf(conf)
+        self._registry = Registry(self._options.models or Path(app_dir) / "model")
         self._champions = Champions(self._registry, self._registry.root / ".compiled")
-        self._rules = QueueRules.from_conf(conf)
         super().__init__(
             app_dir,
             studies,
@@ -47,6 +56,9 @@ class SarcopeniaApp(MONAILabelApp):
             version="0.1.0",
         )
         self._auto_update_scoring = False
+        self._retraining = Schedule(
+            self.datastore(), self._registry, self._options.training, start=_begin("train"), busy=_is_busy("train")
+        )
         # Each inference takes memory and a core; more at once than there are cores only makes all of them slower.
         self._inferences = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -54,7 +66,7 @@ class SarcopeniaApp(MONAILabelApp):
         """The store of the studies folder."""
         if self.studies.startswith(("http://", "https://")):
             raise Refusal("Images from a DICOMweb server are not supported yet; give a folder.")
-        return CaseStore(self.studies, index_url=self.conf.get("index_url"))
+        return CaseStore(self.studies, index_url=self._options.index_url or None)
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""
@@ -62,7 +74,10 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, SliceTraining]:
         """One train task for every row that says what kind of network is trained for it."""
-        return {name: SliceTraining(TASKS[name], self._registry) for name in TRAINABLE_TASKS}
+        return {
+            name: SliceTraining(TASKS[name], self._registry, self._options.training.tolerances)
+            for name in TRAINABLE_TASKS
+        }
 
     def init_batch_infer(self) -> BatchInfer:
         """One case after the other, on any machine."""
@@ -70,7 +85,7 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, NextCase]:
         """The strategies; Slicer takes the first of them."""
-        return strategies(self._rules)
+        return strategies(self._options.queue)
 
     def init_scoring_methods(self) -> dict[str, FoldScoring]:
         """The one that gives the scores of all strategies, since all come from the same passes."""
@@ -80,6 +95,35 @@ class SarcopeniaApp(MONAILabelApp):
     def datastore(self) -> CaseStore:
         """The store, with its own methods."""
         return self._datastore  # type: ignore[return-value]
+
+    def on_init_complete(self) -> None:
+        """Begin what goes on beside the requests; MONAI Label calls it in the server's process only."""
+        super().on_init_complete()
+        self._tell_jobs_where_things_are()
+        self._retraining.begin()
+        if self._options.auto_score:
+            scoring = ScoringSchedule(
+                self.datastore(),
+                self._registry.champion_name,
+                lambda task: _begin("scoring")({"method": METHOD, "task": task}),
+                _is_busy("scoring"),
+            )
+            Repeating("scoring-schedule", [scoring.look], every_s=_LOOK_S).begin()
+
+    def _tell_jobs_where_things_are(self) -> None:
+        """Background jobs are processes of their own, and under MONAI Label's own command they would find nothing."""
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        for name, value in {
+            "APP_DIR": self.app_dir,
+            "STUDIES": self.studies,
+            "APP_CONF": json.dumps(self.conf),
+        }.items():
+            os.environ.setdefault(f"MONAI_LABEL_{name}", value)
+
+    def _let_requests_go_first(self) -> None:
+        """In the process of a background job: annotators are waiting, and nobody waits for a job."""
+        if not self._server_mode:
+            psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Answer one request; stands in for MONAI Label's own, which takes any file name for an image.
@@ -140,7 +184,7 @@ class SarcopeniaApp(MONAILabelApp):
         """What MONAI Label says of an app; clients look at the first training only, so one that runs comes first."""
         told: dict[str, Any] = super().info()
         stats = sorted(told["train_stats"].items(), key=lambda item: "total_time" in item[1] or not item[1])
-        return {**told, "train_stats": dict(stats)}
+        return {**told, "train_stats": dict(stats), "retraining": self._retraining.state()}
 
     def check_training(self, request: Mapping[str, Any]) -> None:
         """Refuse a training that cannot succeed, before a process is started for it.
@@ -161,6 +205,7 @@ class SarcopeniaApp(MONAILabelApp):
         """
         if request.get("model") not in self._trainers:
             raise Refusal(f"There is no training for {request.get('model')!r}.", status=404)
+        self._let_requests_go_first()
         return super().train(request)  # type: ignore[no-any-return]
 
     def scoring(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
@@ -171,6 +216,7 @@ class SarcopeniaApp(MONAILabelApp):
         """
         if request.get("method") not in self._scoring_methods:
             raise Refusal(f"There is no scoring method {request.get('method')!r}.", status=404)
+        self._let_requests_go_first()
         return super().scoring(request, datastore)  # type: ignore[no-any-return]
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +231,20 @@ class SarcopeniaApp(MONAILabelApp):
             except BadImage:
                 continue  # the store noted the fault when it could not convert the series, and offers it no more
         return {}
+
+
+def _begin(job: str) -> Callable[[dict[str, Any]], None]:
+    """What begins a background job of MONAI Label's, so that its clients see it; it waits while another one runs."""
+
+    def begin(request: dict[str, Any]) -> None:
+        AsyncTask.run(job, request=request, enqueue=True)
+
+    return begin
+
+
+def _is_busy(job: str) -> Callable[[], bool]:
+    """What tells whether a background job waits or runs."""
+    return lambda: any(each["status"] in {"SUBMITTED", "RUNNING"} for each in begun_jobs(job))
 
 
 def _uploaded(path: Path, sessions: Any) -> Path:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.strategies.scoring import METHOD
 from lib.tasks import TRAINABLE_TASKS
 
 logger = logging.getLogger(__name__)
-
-
-def scores_by_itself(conf: Mapping[str, str]) -> bool:
-    """Read ``auto_score`` of ``--conf``: whether scorings begin by themselves.
-
-    Raises:
-        Refusal: it is neither true nor false.
-    """
-    word = str(conf.get("auto_score") or "true").strip().lower()
-    if word not in {"true", "false"}:
-        raise Refusal(f"auto_score is true or false, not {conf['auto_score']!r}.")
-    return word == "true"
 
 
 class ScoringSchedule:

@@ -8,9 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lib.refusals import Refusal
 from lib.stores import CaseStore
-from lib.strategies.schedule import ScoringSchedule, scores_by_itself
+from lib.strategies.schedule import ScoringSchedule
 from lib.strategies.scoring import METHOD
 
 TASK = "l3_muscle"
@@ -85,11 +84,3 @@ def test_what_failed_or_left_no_trace_waits_for_another_version_or_for_an_hour(s
     assert schedule.look() == TASK
     later = ScoringSchedule(store, champion, started.append, tasks=(TASK,), retry_after=timedelta(0))
     assert [later.look(), later.look()] == [TASK, TASK]
-
-
-def test_the_option():
-    assert scores_by_itself({})
-    assert scores_by_itself({"auto_score": "True"})
-    assert not scores_by_itself({"auto_score": "false"})
-    with pytest.raises(Refusal, match="maybe"):
-        scores_by_itself({"auto_score": "maybe"})

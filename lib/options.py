@@ -1,0 +1,55 @@
+"""The options of the app, as MONAI Label's ``--conf NAME VALUE`` gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from lib.refusals import Refusal
+from lib.stores.queue_rules import QueueRules
+from lib.trainers.policy import TrainingPolicy
+
+_TRAINING = ("retrain_after", "auto_train", "promote_tolerance", "promote_worst_tolerance")
+_QUEUE = tuple(field.name for field in fields(QueueRules))
+_MONAI_LABEL = ("server_mode",)
+NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", *_TRAINING, *_QUEUE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppOptions:
+    """All of them, checked.
+
+    Attributes:
+        models: folder of the trained models; "" for the app's own.
+        index_url: of a PostgreSQL database for the store's index; "" for a file beside the labels.
+        auto_score: whether cases are scored by themselves.
+        training: when trainings begin, and which versions answer.
+        queue: how cases are handed out.
+    """
+
+    models: str
+    index_url: str
+    auto_score: bool
+    training: TrainingPolicy
+    queue: QueueRules
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, str]) -> AppOptions:
+        """Read and check.
+
+        Raises:
+            Refusal: there is no option of that name, or it cannot have that value.
+        """
+        unknown = [name for name in conf if name not in (*NAMES, *_MONAI_LABEL)]
+        if unknown:
+            raise Refusal(f"There is no option {unknown[0]}; there are {', '.join(NAMES)}.")
+        score = str(conf.get("auto_score") or "true").strip().lower()
+        if score not in {"true", "false"}:
+            raise Refusal(f"auto_score is true or false, not {conf['auto_score']!r}.")
+        return cls(
+            models=conf.get("models") or "",
+            index_url=conf.get("index_url") or "",
+            auto_score=score == "true",
+            training=TrainingPolicy.from_conf(conf),
+            queue=QueueRules.from_conf(conf),
+        )
