@@ -13,6 +13,7 @@ from lib.images.files import read_volume
 from lib.infers.champions import Champions
 from lib.infers.segmentation import SegmentationTask
 from lib.models import Registry
+from lib.models.verdict import Verdict
 from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 from lib.tasks import TASKS
@@ -80,6 +81,10 @@ def test_more_labels_fine_tune_the_champion(trained, tmp_path, save_label, monke
     version = train_task("l3_muscle", copy, models, TrainOptions(preset="quick", device="cpu"))
     copy.close()
     assert version.manifest.parent == "v0001"
+    verdict = Verdict.of(version.manifest.metrics)
+    assert verdict.numbers["slices"] == 7, "the champion was judged on the new case too"
+    assert (models.champion_name("l3_muscle") == version.name) is verdict.promote
+    assert models.history("l3_muscle")[-1].reason.startswith("Promoted: ")
     assert {p: f for p, f in version.manifest.patients.items() if p != case} == before.patients
     assert case in version.manifest.patients
 
