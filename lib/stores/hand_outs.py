@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from lib.stores.cases import note
 from lib.stores.index import CASES, CURRENT, HAND_OUTS
@@ -17,7 +17,7 @@ from lib.stores.queue_rules import is_named
 from lib.stores.stored_tasks import is_labelled, sharing, stored_tasks
 
 LABEL, DOUBLE_READ, REREAD = "label", "double_read", "reread"
-LABELLED, GIVEN_BACK, LEFT, EXPIRED = "labelled", "given_back", "left", "expired"
+LABELLED, GIVEN_BACK, LEFT, EXPIRED, UNREADABLE = "labelled", "given_back", "left", "expired", "unreadable"
 # Who saves after their lease, or saves again, still answers what they were asked.
 _GRACE_S = 24 * 3600.0
 
@@ -38,7 +38,8 @@ class HandedOut:
         first_labels: the number of the revision, by stored task, that a blind reading is a second one of.
         handed_out: when, UTC.
         lease_ends: until when it is kept for them, UTC.
-        ended: when it was labelled, given back, left or expired, UTC; ``None`` while it is in their hands.
+        ended: when it was labelled, given back, left, expired or found unreadable, UTC; ``None`` while it is in their
+            hands.
         outcome: which of these.
         seconds: from hand-out to label, or ``None`` where there is none, or somebody else made it.
     """
@@ -94,10 +95,14 @@ def in_hands(connection: Connection, task: str) -> list[Row]:
 
 
 def expire(connection: Connection, now: float) -> None:
-    """End the leases whose time is over."""
-    over = select(HAND_OUTS).where(HAND_OUTS.c.ended.is_(None), HAND_OUTS.c.lease_ends <= now)
-    for row in connection.execute(over).all():
-        end(connection, row, EXPIRED, ended=row.lease_ends)
+    """End the leases whose time is over, or whose image turned out to be unreadable."""
+    query = select(HAND_OUTS, CASES.c.fault).outerjoin(CASES, CASES.c.id == HAND_OUTS.c.case_id)
+    over = or_(HAND_OUTS.c.lease_ends <= now, CASES.c.fault.is_not(None))
+    for row in connection.execute(query.where(HAND_OUTS.c.ended.is_(None), over)).all():
+        if row.lease_ends <= now:
+            end(connection, row, EXPIRED, ended=row.lease_ends)
+        else:
+            end(connection, row, UNREADABLE, ended=now, fault=row.fault)
 
 
 def leave(connection: Connection, task: str, holder: str, now: float) -> None:
@@ -127,7 +132,7 @@ def end(connection: Connection, row: Row, outcome: str, *, ended: float, **facts
     Args:
         connection: a writing transaction.
         row: the hand-out.
-        outcome: ``labelled``, ``given_back``, ``left`` or ``expired``.
+        outcome: ``labelled``, ``given_back``, ``left``, ``expired`` or ``unreadable``.
         ended: when, in seconds since 1970.
         facts: ``seconds`` from hand-out to label, and what else there is to know.
 

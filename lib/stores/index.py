@@ -156,7 +156,7 @@ HAND_OUTS = Table(
     Column("handed_out", Float, nullable=False),
     Column("lease_ends", Float, nullable=False),
     Column("ended", Float),
-    Column("outcome", String),  # labelled, given_back, left or expired
+    Column("outcome", String),  # labelled, given_back, left, expired or unreadable
     Column("seconds", Float),  # from hand-out to label
     Index("hand_outs_by_case", "case_id"),
     Index("hand_outs_by_holder", "holder", "id"),

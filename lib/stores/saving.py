@@ -18,6 +18,7 @@ from lib.stores.hand_outs import HandedOut, blind_reading, end_by_label
 from lib.stores.history import History, NewRevision, label_file
 from lib.stores.index import REVISIONS, StoreIndex
 from lib.stores.label_check import TaskLabel, split_by_task
+from lib.stores.queue_rules import person
 from lib.stores.records import FINAL, SECOND_READING_OF
 from lib.stores.stored_tasks import stored_tasks
 from lib.stores.submitted_label import open_label
@@ -107,7 +108,7 @@ def origin(info: Mapping[str, Any]) -> dict[str, Any]:
     params = info.get("params")
     version = info.get("model_version") or (params.get("model_version") if isinstance(params, Mapping) else None)
     return {
-        "author": str(info.get("user") or info.get("client_id") or ""),
+        "author": person(info.get("user") or info.get("client_id")),
         "client_id": str(info.get("client_id") or ""),
         "model": str(info.get("model") or ""),
         "model_version": None if version is None else str(version),

@@ -140,6 +140,12 @@ class TestWhatEndsIt:
         with pytest.raises(Refusal, match="not in anybody's hands"):
             store.give_back("l3_muscle", "cat")
 
+    def test_it_ends_when_the_image_turns_out_to_be_unreadable(self, store):
+        assert ask(store, "user-xyz") == "ann"
+        store.note_fault("ann", "It holds NaN.")
+        assert ask(store, "ida") == "ben"
+        assert outcomes(store, "ann") == [("user-xyz", "unreadable")]
+
     def test_a_label_ends_it_and_its_cost_is_kept(self, store, muscles, save):
         ask(store, "eva")
         hours_later(store, 0.5)
@@ -202,7 +208,6 @@ class TestWhatIsKept:
             f"Every case of l3_muscle is labelled or handed out to others; the next lease ends at {ends} UTC."
         )
         store.note_fault("ann", "It holds NaN.")
-        store.give_back("l3_muscle", "ann")
         assert store.queue_state("l3_muscle", RULES).nothing_because == (
             "Every case of l3_muscle is labelled, except 1 that cannot be read."
         )
