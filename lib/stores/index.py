@@ -122,9 +122,10 @@ SCORES = Table(
     Column("value", Float, nullable=False),
     Column("model_version", String),
     Column("created", Float, nullable=False),
+    Column("trained", Boolean, nullable=False),  # a model gave it, not the cold start
     Column("labelled", Boolean, nullable=False),  # the case has a final label of the task: it is not asked for again
     # Labelled cases are apart, because it is the highest scores that are labelled first.
-    Index("scores_by_value", "task", "method", "labelled", "value", "model_version"),
+    Index("scores_by_value", "task", "method", "labelled", "trained", "value", "model_version"),
     sqlite_with_rowid=False,
 )
 

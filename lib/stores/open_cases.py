@@ -57,8 +57,8 @@ class OpenCases:
         Scores of trained models and of the cold start are on scales of their own: the latter's count only as long as
         there is no other. A task without scores under its own name has those of the labels that it is stored as.
         """
-        for task in dict.fromkeys((self.task, *self._parts)):
-            for trained in (True, False):
+        for trained in (True, False):
+            for task in dict.fromkeys((self.task, *self._parts)):
                 found = list(islice(self._scored(task, method, trained=trained), limit))
                 if found:
                     return found
@@ -84,12 +84,11 @@ class OpenCases:
         return list(dict.fromkeys(image_id for _, image_id in sorted(times, reverse=True)))[:limit]
 
     def _scored(self, task: str, method: str, *, trained: bool) -> Iterator[ScoredCase]:
-        version = SCORES.c.model_version
         query = (
-            select(SCORES.c.case_id, SCORES.c.value, version)
+            select(SCORES.c.case_id, SCORES.c.value, SCORES.c.model_version)
             .join(CASES, CASES.c.id == SCORES.c.case_id)
             .where(SCORES.c.task == task, SCORES.c.method == method, SCORES.c.labelled.is_(False))
-            .where(version.is_not(None) if trained else version.is_(None))
+            .where(SCORES.c.trained.is_(trained))
             .where(CASES.c.state == PRESENT, CASES.c.fault.is_(None))
             .order_by(SCORES.c.value.desc())
         )

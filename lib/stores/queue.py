@@ -173,7 +173,7 @@ class QueueKeeping:
 
         Args:
             image_id: the case.
-            task: only those for this task.
+            task: only those for this task, or for another with the same labels.
 
         Raises:
             Refusal: 404 for an unknown task, or an id that never was.
@@ -181,8 +181,7 @@ class QueueKeeping:
         check_name(image_id, what="image id")
         query = select(HAND_OUTS).where(HAND_OUTS.c.case_id == image_id).order_by(HAND_OUTS.c.id)
         if task is not None:
-            stored_tasks(task)
-            query = query.where(HAND_OUTS.c.task == task)
+            query = query.where(HAND_OUTS.c.task.in_(sharing(task)))
         with self._index.reading() as connection:
             found = [handed_out(row) for row in connection.execute(query)]
         if not found:

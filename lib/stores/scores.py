@@ -55,7 +55,12 @@ class ScoreKeeping:
         key = {"task": task, "case_id": image_id}
         with self._index.writing() as connection:
             labels = json.loads(connection.execute(select(CASES.c.labels).where(CASES.c.id == image_id)).scalar_one())
-            facts = {"model_version": model_version, "created": time.time(), "labelled": is_labelled(task, labels)}
+            facts = {
+                "model_version": model_version,
+                "trained": model_version is not None,
+                "labelled": is_labelled(task, labels),
+                "created": time.time(),
+            }
             for method, value in values.items():
                 connection.execute(
                     self._index.upsert(SCORES, {**key, "method": method, "value": float(value), **facts})

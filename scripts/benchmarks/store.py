@@ -143,10 +143,8 @@ def _score(store: CaseStore, *, cases: int) -> None:
     """A score and features for every case, as a scoring of the whole folder would leave them."""
     rng = np.random.default_rng(0)
     facts = {"task": "l3_muscle", "model_version": "v0001"}
-    scores = [
-        {**facts, "case_id": _id(n), "method": "disagreement", "value": value, "created": 0.0, "labelled": False}
-        for n, value in enumerate(rng.random(cases).tolist())
-    ]
+    new = {**facts, "method": "disagreement", "created": 0.0, "labelled": False, "trained": True}
+    scores = [{**new, "case_id": _id(n), "value": value} for n, value in enumerate(rng.random(cases).tolist())]
     with store._index.writing() as connection:  # noqa: SLF001 - one transaction instead of a hundred thousand
         connection.execute(delete(SCORES))
         connection.execute(insert(SCORES), scores)
