@@ -151,7 +151,8 @@ def _reason(version: Version, history: Sequence[Choice]) -> str:
     if told:
         return told[-1]
     if verdict is not None:
-        return verdict.reason
+        # The verdict was written with the version; that the switch did not follow cannot be.
+        return f"{verdict.reason}{' But another champion was chosen meanwhile.' if verdict.promote else ''}"
     return f"It was {version.manifest.origin}, and never compared with a champion."
 
 

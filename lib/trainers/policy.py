@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lib.models.verdict import Tolerances
+from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 
 _WORDS = {"true": True, "false": False}
@@ -19,11 +20,13 @@ class TrainingPolicy:
     Attributes:
         retrain_after: so many new or changed labels of a task begin its training; 0 for never.
         auto_train: whether trainings begin, and are continued after the server was killed, by themselves.
+        preset: a key of RECIPES, for trainings that choose none; "" for what suits the device.
         tolerances: by how much a new version may be worse than the champion.
     """
 
     retrain_after: int = 10
     auto_train: bool = True
+    preset: str = ""
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     @property
@@ -33,7 +36,9 @@ class TrainingPolicy:
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, str]) -> TrainingPolicy:
-        """Read ``retrain_after``, ``auto_train``, ``promote_tolerance`` and ``promote_worst_tolerance``.
+        """Read ``retrain_after``, ``auto_train``, ``train_preset`` and the two tolerances.
+
+        They are ``promote_tolerance`` and ``promote_worst_tolerance``.
 
         Raises:
             Refusal: one of them is no such value.
@@ -45,9 +50,13 @@ class TrainingPolicy:
         after = str(conf.get("retrain_after", usual.retrain_after)).strip()
         if not (after.isascii() and after.isdecimal()):
             raise Refusal(f"retrain_after is a number of labels, 0 for never, not {conf['retrain_after']!r}.")
+        preset = str(conf.get("train_preset", usual.preset)).strip()
+        if preset and preset not in RECIPES:
+            raise Refusal(f"train_preset is one of {', '.join(RECIPES)}, not {conf['train_preset']!r}.")
         return cls(
             retrain_after=int(after),
             auto_train=_WORDS[word],
+            preset=preset,
             tolerances=Tolerances(
                 mean=_number(conf, "promote_tolerance", usual.tolerances.mean),
                 worst=_number(conf, "promote_worst_tolerance", usual.tolerances.worst),

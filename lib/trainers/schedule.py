@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lib.anatomy.schemas import SCHEMAS
+from lib.background import Repeating
 from lib.models import Registry
 from lib.refusals import Refusal
 from lib.stores import CaseStore
@@ -72,22 +72,18 @@ class Schedule:
         self._store, self._policy, self._tasks = store, policy, tuple(tasks)
         self._fresh = Freshness(store, registry)
         self._start, self._busy = start, busy
-        self._every_s, self._retry_after = every_s, retry_after
+        self._retry_after = retry_after
         self._made = datetime.now(UTC)
         self._tried: dict[str, _Failure] = {}
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looking = Repeating("training-schedule", [self.look], every_s=every_s, first=[self.continue_lost])
 
     def begin(self) -> None:
         """Begin to look; to be called once, in the server's process only."""
-        self._thread = threading.Thread(target=self._run, name="training-schedule", daemon=True)
-        self._thread.start()
+        self._looking.begin()
 
     def stop(self) -> None:
         """Look no more; a training that runs goes on."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._looking.stop()
 
     def continue_lost(self) -> str | None:
         """Go on with the training that was killed together with the server before this one.
@@ -148,18 +144,6 @@ class Schedule:
             "last": last and _told(last),
             "waits": (self._hindrance(task) or "") if due else "",
         }
-
-    def _run(self) -> None:
-        steps = [self.continue_lost]
-        while True:
-            for step in steps:
-                try:
-                    step()
-                except Exception:
-                    logger.exception("It could not be seen whether a training is due; the next look tries again")
-            if self._ended.wait(self._every_s):
-                return
-            steps = [self.look]
 
     def _free(self) -> bool:
         """Whether nothing is trained, in whatever process; notes runs whose process is gone."""

@@ -29,11 +29,13 @@ class SliceTraining(TrainTask):  # type: ignore[misc]
         task: the row of the task table.
         registry: takes the new version.
         tolerances: by how much a new version may be worse than the champion and still answer in its place.
+        preset: a key of RECIPES, for requests that choose none; "" for what suits the device.
     """
 
-    def __init__(self, task: Task, registry: Registry, tolerances: Tolerances | None = None) -> None:
+    def __init__(self, task: Task, registry: Registry, tolerances: Tolerances | None = None, preset: str = "") -> None:
         super().__init__(f"Five folds of a 2-D nnU-Net on the saved labels of {task.name}")
         self._task, self._registry, self._tolerances = task, registry, tolerances or Tolerances()
+        self._preset = preset
 
     def config(self) -> dict[str, Any]:
         """What a client may choose; the first of each is the default."""
@@ -49,7 +51,8 @@ class SliceTraining(TrainTask):  # type: ignore[misc]
         Raises:
             Refusal: an option is unknown, the labels do not suffice, or this task is being trained already.
         """
-        options = replace(_options(request), tolerances=self._tolerances)
+        chosen = _options(request)
+        options = replace(chosen, preset=chosen.preset or self._preset, tolerances=self._tolerances)
         running = store.running("train")
         if running is not None and running.task == self._task.name:
             raise Refusal(f"A training of {running.task} is running already: wait until it is done.", status=409)

@@ -106,8 +106,8 @@ def train_task(
         try:
             training = _Training(task, store, registry, options, recipe, device, note)
             version, verdict = training.run()
-        except Refusal as refusal:
-            stats.finish(fault=str(refusal))
+        except Exception as error:
+            stats.finish(fault=str(error) or type(error).__name__)
             raise
         stats.finish(version=version.name, metrics=version.manifest.metrics)
         outcome.of(version, verdict)

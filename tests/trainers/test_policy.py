@@ -19,6 +19,7 @@ def test_all_of_it_can_be_chosen():
     policy = TrainingPolicy.from_conf(
         {"retrain_after": "5", "auto_train": "True", "promote_tolerance": "0", "promote_worst_tolerance": "0.1"}
     )
+    assert TrainingPolicy.from_conf({"train_preset": "quick"}).preset == "quick"
     assert (policy.retrain_after, policy.tolerances.mean, policy.tolerances.worst) == (5, 0, 0.1)
 
 
@@ -34,6 +35,7 @@ def test_it_can_be_switched_off(conf):
         ("retrain_after", "2.5"),
         ("retrain_after", ""),
         ("auto_train", "maybe"),
+        ("train_preset", "huge"),
         ("promote_tolerance", "much"),
         ("promote_tolerance", "nan"),
         ("promote_worst_tolerance", "-0.1"),
