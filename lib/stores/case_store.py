@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 from monailabel.interfaces.datastore import Datastore
-from sqlalchemy import Connection, Row, func, select, union
+from sqlalchemy import Connection, Row, exists, func, select, union
 
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.disk import make_folder, sync_folder
@@ -395,14 +395,16 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, Datastore):
             task: a stored task.
             when: the moment, such as the ``created`` of the newest label that a training took; without it, all count.
         """
-        # A datetime holds microseconds, a row more.
-        moment = when.timestamp() + 1e-6 if when else 0.0
-        of_task = select(REVISIONS.c.case_id).where(REVISIONS.c.task == stored_task(task), REVISIONS.c.tag == FINAL)
-        saved = of_task.where(REVISIONS.c.created > moment, REVISIONS.c.withdrawn.is_(None))
-        taken_back = of_task.where(REVISIONS.c.created <= moment, REVISIONS.c.withdrawn > moment)
-        labelled = select(CURRENT.c.case_id).where(CURRENT.c.tag == FINAL, CURRENT.c.task == task)
-        changed = union(saved, taken_back).subquery()
-        count = select(func.count()).where(changed.c.case_id.in_(labelled))
+        current = (CURRENT.c.tag == FINAL, CURRENT.c.task == stored_task(task))
+        count = select(func.count()).where(*current)
+        if when is not None:
+            moment = when.timestamp() + 1e-6  # a datetime holds microseconds, a row more
+            of_task = select(REVISIONS.c.case_id).where(REVISIONS.c.task == task, REVISIONS.c.tag == FINAL)
+            saved = of_task.where(REVISIONS.c.created > moment, REVISIONS.c.withdrawn.is_(None))
+            taken_back = of_task.where(REVISIONS.c.created <= moment, REVISIONS.c.withdrawn > moment)
+            changed = union(saved, taken_back).subquery()
+            still_labelled = exists().where(*current, CURRENT.c.case_id == changed.c.case_id)
+            count = select(func.count()).select_from(changed).where(still_labelled)
         with self._index.reading() as connection:
             return int(connection.execute(count).scalar_one())
 

@@ -200,10 +200,14 @@ def was_asked_blindly(connection: Connection, task: str, holder: str, *, among: 
 
 def recent_cases(connection: Connection, task: str, limit: int) -> list[tuple[float, str]]:
     """When and which cases were handed out last to be labelled, the newest first."""
-    query = select(HAND_OUTS.c.handed_out, HAND_OUTS.c.case_id).where(
-        HAND_OUTS.c.task.in_(sharing(task)), HAND_OUTS.c.purpose == LABEL
-    )
-    return [(row[0], row[1]) for row in connection.execute(query.order_by(HAND_OUTS.c.id.desc()).limit(limit))]
+    found = []
+    for each in sharing(task):  # one by one: an index gives the last of one task, not of several
+        query = select(HAND_OUTS.c.handed_out, HAND_OUTS.c.case_id).where(
+            HAND_OUTS.c.task == each, HAND_OUTS.c.purpose == LABEL
+        )
+        rows = connection.execute(query.order_by(HAND_OUTS.c.id.desc()).limit(limit))
+        found += [(row[0], row[1]) for row in rows]
+    return sorted(found, reverse=True)[:limit]
 
 
 def handed_out(row: Row) -> HandedOut:
