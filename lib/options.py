@@ -9,7 +9,7 @@ from lib.refusals import Refusal
 from lib.stores.queue_rules import QueueRules
 from lib.trainers.policy import TrainingPolicy
 
-_TRAINING = ("retrain_after", "auto_train", "promote_tolerance", "promote_worst_tolerance")
+_TRAINING = ("retrain_after", "auto_train", "train_preset", "promote_tolerance", "promote_worst_tolerance")
 _QUEUE = tuple(field.name for field in fields(QueueRules))
 _MONAI_LABEL = ("server_mode",)
 NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", *_TRAINING, *_QUEUE)
