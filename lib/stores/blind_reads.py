@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,7 +98,8 @@ def pairs(connection: Connection, task: str, history: History) -> list[TwoReadin
     found = []
     for row in connection.execute(query).all():
         second = history.revision(row)
-        number = second.info.get(SECOND_READING_OF, {}).get("revision")
+        first_label = second.info.get(SECOND_READING_OF)
+        number = first_label.get("revision") if isinstance(first_label, Mapping) else None
         first = history.find(connection, row.case_id, f"{row.task}@{number}")
         if first is None:
             logger.warning("%s of %s is a second reading of %s, which is gone.", second.path, row.case_id, number)

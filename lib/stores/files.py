@@ -7,7 +7,11 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from lib.refusals import Refusal
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EINVAL}
 _LEFT_OVER_AFTER_S = 3600.0
@@ -69,3 +73,18 @@ def signature_of(path: Path) -> str:
         stats = [entry.stat() for entry in entries if entry.is_file()]
     newest = max((s.st_mtime_ns for s in stats), default=0)
     return f"{len(stats)}:{sum(s.st_size for s in stats)}:{newest}"
+
+
+@contextmanager
+def storage_faults() -> Iterator[None]:
+    """Say that the disk is full or gone.
+
+    Raises:
+        Refusal: 507, with what the disk said.
+    """
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise Refusal(f"Nothing was saved, the disk refused: {error.strerror or error}.", status=507) from error

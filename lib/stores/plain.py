@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.refusals import Refusal
+
 
 def plain(value: Any) -> Any:
     """A copy of the value made of what JSON knows; numbers that are not finite become ``None``."""
@@ -30,3 +32,16 @@ def plain(value: Any) -> Any:
 def to_json(value: Any) -> str:
     """The value as JSON text."""
     return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def json_object(value: object, *, what: str) -> dict[str, Any]:
+    """A JSON object that a client sent; nothing stands for an empty one.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Refusal(f"{what} has to be a JSON object.")
+    return value
