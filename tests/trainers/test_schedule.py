@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from lib.anatomy.schemas import L3_MUSCLE
 from lib.models import Manifest, Registry, TrainingLabel
 from lib.refusals import Refusal
+from lib.stores import CaseStore
 from lib.tasks import TASKS
 from lib.trainers.policy import TrainingPolicy
 from lib.trainers.schedule import Schedule
@@ -68,7 +70,7 @@ def make(store, registry, started):
 def publish(store, registry):
     """A version trained on all labels there are."""
 
-    def run():
+    def run(**facts):
         labels = tuple(
             TrainingLabel(
                 case=each.image_id,
@@ -81,6 +83,7 @@ def publish(store, registry):
             for each in store.current_labels(TASK)
         )
         manifest = Manifest(task=TASK, network="nnunet_2d", classes=L3_MUSCLE.ids, folds=5, labels=labels)
+        manifest = replace(manifest, **facts)
         with registry.staging(TASK) as folder:
             (folder / "plans.json").write_text("{}")
             return registry.publish(folder, manifest)
@@ -131,6 +134,28 @@ class TestWhenItIsDue:
         assert schedule.look() is None, "a label that was corrected twice is one"
         label(6)
         assert schedule.look() == TASK
+
+    def test_versions_from_elsewhere_or_damaged_ones_hide_no_label(self, make, label, publish):
+        label(*range(DUE))
+        publish()
+        label(6)
+        publish(labels=(), origin="imported from a.zip")
+        (publish().folder / "manifest.json").write_text("{")
+        assert make().state()["tasks"][TASK]["labels_since_training"] == 1
+
+    def test_an_index_that_was_lost_begins_no_training(self, store, registry, label, publish, started):
+        label(*range(DUE))
+        publish()
+        label(0, shift=1)
+        studies = store.own_folder.parent
+        store.close()
+        for path in store.own_folder.glob("index.sqlite*"):
+            path.unlink()
+        anew = CaseStore(studies)
+        schedule = Schedule(anew, registry, TrainingPolicy(retrain_after=2), started.append)
+        assert schedule.look() is None
+        assert schedule.state()["tasks"][TASK]["labels_since_training"] == 1
+        anew.close()
 
     def test_labels_that_came_while_it_trained_count_for_the_next(self, store, make, label, publish):
         label(*range(DUE))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +145,41 @@ class TestAnswers:
         assert champions.of("l3_muscle") is first
         models.set_champion("l3_muscle", "v0001")
         assert champions.of("l3_muscle") is not first
+
+    @pytest.mark.slow
+    def test_no_request_fails_while_the_champion_changes(self, trained, tmp_path):
+        store, registry, _ = trained
+        shutil.copytree(registry.root, tmp_path / "models")
+        models = Registry(tmp_path / "models")
+        first = models.champion("l3_muscle")
+        with models.staging("l3_muscle") as folder:
+            shutil.copytree(first.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+            models.publish(folder, first.manifest)
+        infer = SegmentationTask(TASKS["l3_muscle"], Champions(models, models.compiled))
+        done = threading.Event()
+
+        def answer():
+            path, params = infer({"image": store.get_image_uri("case3"), "slice_index": LABELLED})
+            Path(path).unlink()
+            return params["model_version"]
+
+        def ask():
+            answered = set()
+            while not done.is_set():
+                answered.add(answer())
+            return answered
+
+        with ThreadPoolExecutor(3) as threads:
+            asking = [threads.submit(ask) for _ in range(3)]
+            try:
+                for name in ("v0002", "v0001", "v0002"):
+                    models.set_champion("l3_muscle", name)
+                    assert answer() == name
+                models.rollback("l3_muscle")
+                assert answer() == "v0001"
+            finally:
+                done.set()
+        assert set().union(*(each.result() for each in asking)) == {"v0001", "v0002"}
 
     def test_a_damaged_checkpoint_is_said_and_nothing_answers_in_its_place(self, trained, tmp_path):
         store, registry, _ = trained
