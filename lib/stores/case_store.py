@@ -41,7 +41,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
 
     A label's id is its image's id. The tag ``final`` stands for the newest label of the case over all tasks, a task's
     name for that task's newest label, ``TASK@NUMBER`` for any revision of it; every other tag, such as ``original``,
-    holds labels that never count as done by a person.
+    holds labels that never count as done by a person. ``double_read`` and ``reread`` hold blind second readings.
 
     Args:
         studies: the folder with images (NIfTI, NRRD, sub-folders with one DICOM series).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -230,6 +231,8 @@ class StoreIndex:
         except (ImportError, ArgumentError) as error:
             raise Refusal(f"The index of the store cannot be opened: {_first_line(error)}", status=503) from error
         self.is_sqlite = self._engine.dialect.name == "sqlite"
+        # SQLite lets those who wait try again every tenth of a second, so that some wait for long; a lock wakes one.
+        self._turn = threading.Lock()
         try:
             if self.is_sqlite:
                 self._check()
@@ -276,7 +279,7 @@ class StoreIndex:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes; one at a time over all processes, committed and synced at the end."""
-        with self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+        with self._turn, self._engine.connect().execution_options(writing=True) as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
             yield connection

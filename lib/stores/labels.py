@@ -36,6 +36,9 @@ class LabelKeeping(ImageKeeping):
     ) -> str:
         """Check a label, split it by task, and store a revision for each.
 
+        A final label ends the leases that it answers. When its author was asked to label the case blindly, it is kept
+        under the tag ``double_read`` or ``reread`` instead, and never becomes the label of the case.
+
         Args:
             image_id: the image it belongs to.
             label_filename: NIfTI, NRRD or Slicer's ``.seg.nrrd``.
