@@ -113,7 +113,7 @@ class Schedule:
         counts = {task: self._fresh.labels(task) for task in self._tasks}
         due = [task for task in self._tasks if counts[task] >= self._policy.retrain_after]
         for task in sorted(due, key=lambda task: -counts[task]):
-            if self._hindrance(task) is None and self._try(task, {}):
+            if self._hindrance(task) is None and self._has_enough(task) and self._try(task, {}):
                 return task
         return None
 
@@ -149,6 +149,15 @@ class Schedule:
         """Whether nothing is trained, in whatever process; notes runs whose process is gone."""
         self._store.lost_runs()
         return not self._busy() and self._store.running("train") is None
+
+    def _has_enough(self, task: str) -> bool:
+        """Whether a training would see so many new labels; else it would be due again as soon as it is done."""
+        count = self._fresh.usable_labels(task)
+        if count < self._policy.retrain_after:
+            now = datetime.now(UTC)
+            reason = f"Only {count} of these labels are new to a training: others are as before or have no image."
+            self._tried[task] = _Failure(now, now, reason)
+        return count >= self._policy.retrain_after
 
     def _try(self, task: str, request: Mapping[str, Any]) -> str | None:
         now = datetime.now(UTC)

@@ -157,6 +157,20 @@ class TestWhenItIsDue:
         assert schedule.state()["tasks"][TASK]["labels_since_training"] == 1
         anew.close()
 
+    def test_labels_that_no_training_would_see_begin_none(self, store, make, label, publish, started):
+        label(*range(5))
+        publish()
+        label(5, 6)
+        for case in ("case5", "case6"):
+            store.remove_image(case)
+        schedule = make(retrain_after=2)
+        assert (schedule.look(), started) == (None, [])
+        state = schedule.state()["tasks"][TASK]
+        assert state["labels_since_training"] == 2
+        assert state["waits"].startswith("Only 0 of these labels are new to a training")
+        label(3, 4, shift=1)
+        assert schedule.look() == TASK
+
     def test_labels_that_came_while_it_trained_count_for_the_next(self, store, make, label, publish):
         label(*range(DUE))
         run = store.begin_run("train", TASK)
