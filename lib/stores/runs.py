@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from lib.refusals import Refusal
@@ -23,12 +24,15 @@ LOST = "lost"
 _WHAT = {"train": "training", "score": "scoring"}
 # The start of a process is told to a hundredth of a second, and moves a little when the clock is set.
 _SAME_START_S = 2.0
+# What this process holds as long as its runs go on; the system lets go of it when the process ends, however that is.
+_held: dict[Path, FileLock] = {}
 
 
 class RunKeeping:
     """The part of a store that keeps records of runs."""
 
     _index: StoreIndex
+    _own: Path
 
     def begin_run(self, kind: Kind, task: str, **facts: Any) -> Run:
         """Note that this process begins a run; call :meth:`end_run` whatever comes of it.
@@ -52,7 +56,7 @@ class RunKeeping:
             "facts": to_json(facts),
         }
         with self._index.writing() as connection:
-            _close_lost(connection)
+            self._close_lost(connection)
             other = connection.execute(select(RUNS).where(RUNS.c.kind == kind, RUNS.c.ended.is_(None))).first()
             if other is not None:
                 began = f"{datetime.fromtimestamp(other.started, UTC):%Y-%m-%d %H:%M} UTC"
@@ -62,6 +66,7 @@ class RunKeeping:
                     status=409,
                 )
             number = connection.execute(insert(RUNS).values(**row).returning(RUNS.c.id)).scalar_one()
+            _hold(self._lock_file(number))
             note(connection, "run_begun", {"run": number, "kind": kind, "task": task, "pid": process.pid, **facts})
             return _run(connection.execute(select(RUNS).where(RUNS.c.id == number)).one())
 
@@ -79,12 +84,13 @@ class RunKeeping:
             connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(**ended))
             told = {"run": run.id, "kind": run.kind, "task": run.task, "outcome": outcome}
             note(connection, "run_ended", {**told, **facts})
+        _let_go(self._lock_file(run.id))
 
     def running(self, kind: Kind) -> Run | None:
         """The run of a kind that goes on now, in whatever process, or ``None``."""
         with self._index.reading() as connection:
             rows = connection.execute(select(RUNS).where(RUNS.c.kind == kind, RUNS.c.ended.is_(None))).all()
-        return next((_run(row) for row in rows if not _is_gone(row)), None)
+        return next((_run(row) for row in rows if not self._is_gone(row)), None)
 
     def last_run(self, kind: Kind, task: str | None = None) -> Run | None:
         """The run of a kind (and task) that was begun last of those that ended, or ``None``."""
@@ -103,37 +109,59 @@ class RunKeeping:
         """
         with self._index.reading() as connection:
             left = connection.execute(select(RUNS).where(RUNS.c.ended.is_(None))).all()
-        if any(_is_gone(row) for row in left):
+        if any(self._is_gone(row) for row in left):
             with self._index.writing() as connection:
-                _close_lost(connection)
+                self._close_lost(connection)
         newest = select(func.max(RUNS.c.id)).group_by(RUNS.c.kind, RUNS.c.task)
         query = select(RUNS).where(RUNS.c.id.in_(newest), RUNS.c.outcome == LOST).order_by(RUNS.c.id)
         with self._index.reading() as connection:
             return [_run(row) for row in connection.execute(query)]
 
+    def _close_lost(self, connection: Connection) -> None:
+        for row in connection.execute(select(RUNS).where(RUNS.c.ended.is_(None))).all():
+            if self._is_gone(row):
+                connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(ended=time.time(), outcome=LOST))
+                note(connection, "run_lost", {"run": row.id, "kind": row.kind, "task": row.task, "pid": row.pid})
+                self._lock_file(row.id).unlink(missing_ok=True)
 
-def _close_lost(connection: Connection) -> None:
-    for row in connection.execute(select(RUNS).where(RUNS.c.ended.is_(None))).all():
-        if _is_gone(row):
-            connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(ended=time.time(), outcome=LOST))
-            note(connection, "run_lost", {"run": row.id, "kind": row.kind, "task": row.task, "pid": row.pid})
+    def _is_gone(self, row: Row) -> bool:
+        """Whether the process of a run has ended; that of another machine, or container, is known by what it holds."""
+        if row.host == platform.node():
+            return not _is_alive(row.pid, row.process_started)
+        path = self._lock_file(row.id)
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return True
+        except Timeout:
+            return False
+
+    def _lock_file(self, number: int) -> Path:
+        return self._own / f"run-{number}.lock"
 
 
-def _is_gone(row: Row) -> bool:
-    """Whether the process of a run has ended; of another machine's nothing is known."""
-    if row.host != platform.node():
-        return False
-    if row.pid == os.getpid():
-        return abs(psutil.Process().create_time() - row.process_started) > _SAME_START_S
+def _is_alive(pid: int, started: float) -> bool:
     try:
-        process = psutil.Process(row.pid)
-        return (
-            process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - row.process_started) > _SAME_START_S
-        )
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) <= _SAME_START_S
     except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
         return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _hold(path: Path) -> None:
+    lock = FileLock(path, thread_local=False)  # another thread may end the run
+    lock.acquire(timeout=0)
+    _held[path] = lock
+
+
+def _let_go(path: Path) -> None:
+    lock = _held.pop(path, None)
+    if lock is not None:
+        lock.release()
+    path.unlink(missing_ok=True)
 
 
 def _run(row: Row) -> Run:

@@ -94,12 +94,19 @@ def test_a_run_whose_process_number_was_given_to_another_process_is_lost(store):
     assert [run.task for run in store.lost_runs()] == ["l3_muscle"]
 
 
-def test_of_another_machine_nothing_is_known_so_its_run_goes_on(store):
-    store.begin_run("train", "l3_muscle")
+def test_a_run_of_another_machine_or_container_goes_on_as_long_as_its_process_lives(store, begin):
+    child = begin()
+    assert child.stdout.readline().strip() == "begun"
     with store._index.writing() as connection:
-        connection.execute(update(RUNS).values(host="elsewhere", process_started=0.0))
+        connection.execute(update(RUNS).values(host="elsewhere", pid=1, process_started=0.0))
     assert store.running("train").host == "elsewhere"
     assert store.lost_runs() == []
+    child.kill()
+    child.wait()
+    assert store.running("train") is None
+    assert [run.host for run in store.lost_runs()] == ["elsewhere"]
+    store.end_run(store.begin_run("train", "l3_muscle"), "kept")
+    assert list(store.own_folder.glob("run-*")) == []
 
 
 class TestLabelsSince:
