@@ -187,13 +187,12 @@ class TestContinuing:
         assert not list(interrupted.rglob("*.pth"))
         assert len(list(interrupted.rglob("*.pkl"))) == 4, "preprocessed slices stay"
 
-    @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
+    @pytest.mark.parametrize("left", [1000, 20_000])  # PyTorch complains of each in another way
     def test_a_checkpoint_that_was_cut_short_does_not_stop_it(
-        self, trained: tuple, interrupted: Path, share: float
+        self, trained: tuple, interrupted: Path, left: int
     ) -> None:
         latest = Workspace(interrupted).fold(1) / "checkpoint_latest.pth"
-        content = latest.read_bytes()
-        latest.write_bytes(content[: int(share * len(content))])
+        latest.write_bytes(latest.read_bytes()[:left])
         result = train(interrupted, slices(4), CLASSES, TINY, folds=2)
         assert same(weights(result.results, 1), weights(trained[1].results, 1))
 
