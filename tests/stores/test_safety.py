@@ -22,6 +22,7 @@ from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.files import remove_left_overs
 from lib.stores.queue_rules import QueueRules
+from lib.strategies.next_case import NextCase
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -236,4 +237,8 @@ def test_postgresql_holds_the_index_as_well(studies, muscles, write_ct, write_la
     store.save_score("ann", task="l3_muscle", method="x", value=1.0)
     assert store.queue_state("l3_muscle", QueueRules()).nothing_because == "Every case of l3_muscle is labelled."
     assert store.status()["tasks"]["l3_muscle"] == 1
+    handed = NextCase("disagreement", QueueRules())({"task": "l3_tissue", "client_id": "eva"}, store)
+    assert handed["id"] == "ann"
+    store.end_run(store.begin_run("train", "l3_muscle"), "kept")
+    assert store.last_run("train").outcome == "kept"
     assert not (studies / "sarcopenia" / "index.sqlite").exists()
