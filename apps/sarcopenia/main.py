@@ -46,7 +46,7 @@ class SarcopeniaApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self._options = AppOptions.from_conf(conf)
         self._registry = Registry(self._options.models or Path(app_dir) / "model")
-        self._champions = Champions(self._registry, self._registry.root / ".compiled")
+        self._champions = Champions(self._registry, self._registry.compiled)
         super().__init__(
             app_dir,
             studies,
@@ -74,8 +74,9 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, SliceTraining]:
         """One train task for every row that says what kind of network is trained for it."""
+        policy = self._options.training
         return {
-            name: SliceTraining(TASKS[name], self._registry, self._options.training.tolerances)
+            name: SliceTraining(TASKS[name], self._registry, policy.tolerances, policy.preset)
             for name in TRAINABLE_TASKS
         }
 

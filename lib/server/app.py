@@ -153,6 +153,20 @@ def _next_case(
     return {**chosen, **app.datastore().get_image_info(chosen["id"])} if chosen else {}
 
 
+def _save_label(
+    *,
+    background_tasks: BackgroundTasks,
+    image: str,
+    params: Annotated[str, Form()] = "{}",
+    tag: str = "",
+    label: Annotated[UploadFile, File()],
+    user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))],
+) -> Any:
+    """Save a label; the same request as MONAI Label's, which leaves out who logged in."""
+    known = _with_who_asks(json_object(params, name="params"), user)
+    return datastore.save_label(background_tasks, image, json.dumps(known), tag, label, user.username)
+
+
 def _with_who_asks(params: dict[str, Any], user: User) -> dict[str, Any]:
     """Where people log in, that name is who asks; else it is what the client says."""
     return {**params, "client_id": user.username} if settings.MONAI_LABEL_AUTH_ENABLE else params
@@ -202,9 +216,9 @@ def _start_all_trainings(
     return {**started, **refused}
 
 
-def _replace(router: APIRouter, path: str, endpoint: Callable[..., Any]) -> None:
+def _replace(router: APIRouter, path: str, endpoint: Callable[..., Any], method: str = "POST") -> None:
     for position, route in enumerate(router.routes):
-        if isinstance(route, APIRoute) and route.path == path and "POST" in (route.methods or ()):
+        if isinstance(route, APIRoute) and route.path == path and method in (route.methods or ()):
             router.routes[position] = _with_endpoint(route, endpoint)
             return
     raise RuntimeError(f"MONAI Label's {path} was not found; is this version 0.8.5?")
@@ -213,6 +227,7 @@ def _replace(router: APIRouter, path: str, endpoint: Callable[..., Any]) -> None
 for _module in _BLOCKING:
     _unblock(_module.router)
 _replace(activelearning.router, "/activelearning/{strategy}", _next_case)
+_replace(datastore.router, "/datastore/label", _save_label, "PUT")
 _replace(infer.router, "/infer/{model}", _run_inference)
 _replace(train.router, "/train/", _start_all_trainings)
 _replace(train.router, "/train/{model}", _start_training)
