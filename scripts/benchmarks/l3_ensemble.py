@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,18 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import psutil
 
 from lib.anatomy.schemas import L3_MUSCLE
 from lib.measures.overlap import dice
+from scripts.benchmarks._nnunet import SLICE_MM, nnunet_predict
 
 PATCH, SPACING_MM = (640, 640), 0.782
 FEATURES = (32, 64, 128, 256, 512, 512, 512, 512)
 FOLDS = 5
-_SLICE_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -173,7 +169,7 @@ def _plans(patch: tuple[int, int], spacing_mm: float, features: Sequence[int]) -
     return {
         "dataset_name": "Dataset001_L3",
         "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [_SLICE_MM, spacing_mm, spacing_mm],
+        "original_median_spacing_after_transp": [SLICE_MM, spacing_mm, spacing_mm],
         "original_median_shape_after_transp": [1, 512, 512],
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
@@ -204,7 +200,8 @@ def _slice(seed: int) -> tuple[npt.NDArray, tuple[float, float]]:
 def _on_cpu(
     place: Path, model: Path, hu: npt.NDArray, spacing: tuple[float, float], options: argparse.Namespace
 ) -> list[tuple[str, str, str]]:
-    theirs, seconds = _nnunet_predict(place, model, hu, spacing)
+    labels, seconds = nnunet_predict(model, {"slice": (hu, spacing)})
+    theirs = labels["slice"]
     job = _Job(model, place / "cache", hu, spacing, options.engine, options.padding, options.repeat)
     ours = _in_its_own_process(_time_warm, job)
     memory = _in_its_own_process(_peak_memory, job)
@@ -227,35 +224,6 @@ def _on_cpu(
 def _ids(model: Path) -> dict[str, int]:
     labels = json.loads((model / "dataset.json").read_text())["labels"]
     return {name: value for name, value in labels.items() if name != "background"}
-
-
-def _nnunet_predict(
-    place: Path, model: Path, hu: npt.NDArray, spacing: tuple[float, float]
-) -> tuple[npt.NDArray, float]:
-    """What the command line makes of the slice, and how long a user waits for it."""
-    results = place / "results" / "Dataset001_L3" / "nnUNetTrainer__nnUNetPlans__2d"
-    results.parent.mkdir(parents=True)
-    results.symlink_to(model.resolve())
-    source, target = place / "source", place / "target"
-    source.mkdir()
-    nib.save(nib.Nifti1Image(hu[:, :, None], np.diag([*spacing, _SLICE_MM, 1])), source / "slice_0000.nii.gz")
-    environment = {
-        **os.environ,
-        "nnUNet_results": str(results.parents[1]),
-        "nnUNet_raw": str(place),
-        "nnUNet_preprocessed": str(place),
-    }
-    folds = sorted(path.name[5:] for path in model.glob("fold_[0-9]"))
-    command = [
-        str(Path(sys.executable).parent / "nnUNetv2_predict"),
-        *("-i", str(source), "-o", str(target), "-d", "1", "-c", "2d", "-f", *folds),
-        *("--disable_tta", "-device", "cpu"),
-    ]
-    start = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
-    label: Any = nib.load(target / "slice.nii.gz")
-    return np.asarray(label.dataobj)[:, :, 0].astype(np.uint8), seconds
 
 
 def _in_its_own_process(task: Any, *arguments: Any) -> Any:
@@ -295,7 +263,7 @@ def _answer(ensemble: Any, hu: npt.NDArray, spacing: tuple[float, float]) -> npt
     from lib.networks.nnunet.ensemble import label_of  # noqa: PLC0415
 
     probabilities = ensemble.predict(hu, spacing)
-    image = CTImage(hu=hu[:, :, None], affine=np.diag([*spacing, _SLICE_MM, 1.0]))
+    image = CTImage(hu=hu[:, :, None], affine=np.diag([*spacing, SLICE_MM, 1.0]))
     measure(image, label_of(probabilities)[:, :, None], L3_MUSCLE, slice_index=0)
     disagreement(probabilities, hu, spacing, ensemble.classes, hu > -500)
     return probabilities  # type: ignore[no-any-return]
