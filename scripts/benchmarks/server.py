@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ import psutil
 import requests
 from scipy import ndimage
 
-from scripts.environment import ROOT
+from scripts.benchmarks._server import serving
 
 LARGE_SHAPE = (512, 512, 200)
 
@@ -38,7 +34,7 @@ def main(argv: list[str]) -> int:
         studies = Path(folder)
         (studies / "ct.nii.gz").write_bytes(arguments.ct.read_bytes())
         _enlarge(arguments.ct, studies / "large.nii.gz")
-        with _server(studies) as (url, process):
+        with serving(studies) as (url, process):
             rows = [*_l3_muscle(url, arguments.repeat), *_body_composition(url, process)]
     print("| what | measured | bar |\n| --- | --- | --- |")
     for what, measured, bar in rows:
@@ -101,30 +97,3 @@ def _enlarge(source: Path, target: Path) -> None:
     hu = ndimage.zoom(np.asarray(ct.dataobj, dtype=np.float32), factors, order=1)
     affine = ct.affine @ np.diag([*(1 / factors), 1])
     nib.save(nib.Nifti1Image(np.clip(hu, -1024, 3071).astype(np.int16), affine), target)
-
-
-@contextmanager
-def _server(studies: Path) -> Iterator[tuple[str, psutil.Process]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--studies", str(studies), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            try:
-                requests.get(f"{url}/info/", timeout=5)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.2)
-        yield url, _listening(process, port)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _listening(process: subprocess.Popen, port: int) -> psutil.Process:
-    """The process that answers on the port: the one that was started, or its child."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    return next(p for p in family if any(c.laddr and c.laddr.port == port for c in p.net_connections("tcp")))
