@@ -57,7 +57,7 @@ def pick(
         return Picked(index=None, why=f"A plain random case, as {random_share:.0%} are, so that nothing is overlooked.")
     best = scored[np.argsort(-np.asarray(scores)[scored], kind="stable")][:among]
     of_all = f"most of {len(best)} candidates" if len(best) > 1 else "the only candidate"
-    if features is None or recent is None or not len(recent):
+    if len(best) == 1 or features is None or recent is None or not len(recent):
         return Picked(index=int(best[0]), why=of_all)
     distances = cdist(features[best], recent).min(axis=1)
     unlike = ~(distances <= _nearly_alike(features[best], alike_quantile))
