@@ -54,12 +54,22 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
 def test_ctrl_c_stops_all_workers_with_one_line(tmp_path):
     out = tmp_path / "out"
     command = [*COMMAND, "--out", str(out), "--count", "500", "--workers", "2", "--quiet", *SMALL]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 120
-        while not read_table(out) and time.monotonic() < end:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=30)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore it, and so would what the tests start there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no other threads here
+    ) as process:
+        try:
+            end = time.monotonic() + 120
+            while not read_table(out) and time.monotonic() < end:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            said, complained = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said == ""
     assert complained == f"Stopped. The same command goes on with {out} where it stopped.\n"
