@@ -104,6 +104,7 @@ def server(
         shutil.copy(real_ct_path, studies / f"{name}.nii.gz")
     port = free_port()
     command = {"serve": serve_command, "start_server": stock_command}[request.param](studies, port)
+    command += ["--conf", "auto_score", "false"]  # a job of its own, which would outlive the server
     work = tmp_path_factory.mktemp("work")
     with running(command, studies, port, work / "server.log", work) as started:
         yield started
