@@ -24,6 +24,8 @@ class Task:
         schema: what its labels hold.
         dimension: 2 where one slice is labelled, 3 where the volume is.
         network: what kind of network is trained for it, ``None`` where none is yet; ``nnunet_2d`` learns slices.
+        parts: for a task that learns nothing itself, those whose models answer it on one slice, in the order in which
+            they are painted, the last on top; a part without a model is answered by its own cold start.
         cold_start: answers without a trained model; takes the image in canonical order and the slice chosen by hand
             (canonical index or ``None``). ``None`` where there is no such method: the task's labels are taken, but it
             answers nothing yet.
@@ -35,6 +37,7 @@ class Task:
     dimension: int
     cold_start: Callable[[CTImage, int | None], Answer] | None
     network: Literal["nnunet_2d"] | None = None
+    parts: tuple[str, ...] = ()
 
     def answer(self, image: CTImage, slice_index: int | None = None) -> Answer:
         """Answer by the best method there is.
@@ -74,6 +77,7 @@ _ROWS = (
         schema=schemas.SARCOPENIA,
         dimension=2,
         cold_start=answers.answer_sarcopenia,
+        parts=("l3_tissue", "l3_muscle"),
     ),
     Task(
         name="l3_slice",

@@ -18,9 +18,9 @@ from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.cold_start.answers import Answer
 from lib.images import CTImage, PatientFacts, read_ct, write_label
 from lib.images.files import read_volume
-from lib.infers.champions import Champions
+from lib.infers.champions import Champion, Champions
 from lib.infers.options import FOLDS, MIRRORING, SHOWS, InferOptions
-from lib.infers.slices import answer_by_ensemble
+from lib.infers.slices import answer_by_ensemble, answer_in_parts
 from lib.measures.composition import measure
 from lib.measures.indices import judge
 from lib.measures.overlap import dice
@@ -60,7 +60,7 @@ class SegmentationTask(InferTask):
     def __init__(self, task: Task, champions: Champions | None = None) -> None:
         # Strings only: clients build their forms from it, and Slicer turns an emptied number into 0.
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
-        if task.network:
+        if task.network or task.parts:
             config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
         super().__init__(
             type=InferType.SEGMENTATION,
@@ -130,10 +130,16 @@ class SegmentationTask(InferTask):
         return Response(file=path, params=params, answer=answer, as_by_default=not own_choice)
 
     def _answer(self, image: CTImage, options: InferOptions) -> Answer:
-        champion = self._champions.of(self.task.name) if self._champions and self.task.network else None
+        parts = {name: self._champion(name) for name in self.task.parts}
+        if any(parts.values()):
+            return answer_in_parts(image, self.task.schema, parts, options)
+        champion = self._champion(self.task.name) if self.task.network else None
         if champion is None:
             return self.task.answer(image, options.slice_index)
         return answer_by_ensemble(image, self.task.schema, champion, options)
+
+    def _champion(self, task: str) -> Champion | None:
+        return self._champions.of(task) if self._champions else None
 
     def _params(
         self,

@@ -1,19 +1,21 @@
-"""What a trained ensemble answers on the L3 slice."""
+"""What trained ensembles answer on the L3 slice."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lib.anatomy.schemas import LabelSchema
-from lib.cold_start.answers import Answer, choose_slice
+from lib.cold_start.answers import Answer, ChosenSlice, choose_slice
 from lib.cold_start.outline import body_mask
 from lib.images import CTImage
 from lib.infers.champions import Champion
 from lib.infers.options import InferOptions
 from lib.measures.disagreement import disagreement
 from lib.refusals import Refusal
+from lib.tasks import TASKS
 
 _OF_PHANTOMS = {
     "all": "The model was trained on digital phantoms only: its answers are not for patients.",
@@ -21,7 +23,59 @@ _OF_PHANTOMS = {
 }
 
 
-def answer_by_ensemble(image: CTImage, schema: LabelSchema, champion: Champion, options: InferOptions) -> Answer:
+def answer_in_parts(
+    image: CTImage, schema: LabelSchema, parts: Mapping[str, Champion | None], options: InferOptions
+) -> Answer:
+    """Segment one slice by the models of several tasks, and by the cold start of those that have none.
+
+    Args:
+        image: in canonical order.
+        schema: of the answer; classes of the parts that it has not are left out.
+        parts: task to its champion, in the order in which they are painted.
+        options: what was asked for; ``slice_index`` in canonical order.
+
+    Raises:
+        Refusal: the slice or the fold is not there, or L3 is not found.
+    """
+    chosen = choose_slice(image, options.slice_index)
+    label = np.zeros(image.shape, np.uint8)
+    answers: dict[str, Answer] = {}
+    for name, champion in parts.items():
+        task = TASKS[name]
+        answer = (
+            task.answer(image, chosen.index)
+            if champion is None
+            else answer_by_ensemble(image, task.schema, champion, options, chosen)
+        )
+        for structure in task.schema:
+            if structure.name in schema:
+                label[answer.label == structure.id] = schema.ids[structure.name]
+        answers[name] = answer
+    methods = {answer.method for answer in answers.values()}
+    versions = [f"{name} {each.model_version}" for name, each in answers.items() if each.model_version]
+    doubts = [each.doubt_percent for each in answers.values() if each.doubt_percent is not None]
+    made = {name: {"method": each.method, "model_version": each.model_version} for name, each in answers.items()}
+    return Answer(
+        label=label,
+        method=methods.pop() if len(methods) == 1 else "mixed",
+        model_version=", ".join(versions) or None,
+        slice_index=chosen.index,
+        level=chosen.level,
+        doubt=max(chosen.doubt, *(each.doubt for each in answers.values())),
+        disagreement={"parts": {name: dict(each.disagreement) for name, each in answers.items()}},
+        doubt_percent=np.maximum.reduce(doubts) if doubts else None,
+        warnings=tuple(dict.fromkeys([*chosen.warnings, *(w for each in answers.values() for w in each.warnings)])),
+        details={**chosen.details, "parts": made},
+    )
+
+
+def answer_by_ensemble(
+    image: CTImage,
+    schema: LabelSchema,
+    champion: Champion,
+    options: InferOptions,
+    chosen: ChosenSlice | None = None,
+) -> Answer:
     """Segment the L3 slice, or the one that was chosen by hand.
 
     Args:
@@ -29,13 +83,14 @@ def answer_by_ensemble(image: CTImage, schema: LabelSchema, champion: Champion, 
         schema: of the task.
         champion: whose networks answer.
         options: what was asked for; ``slice_index`` in canonical order.
+        chosen: the slice, where it was looked for already.
 
     Raises:
         Refusal: the slice or the fold is not there, or L3 is not found.
     """
     from lib.networks.nnunet.ensemble import label_of  # noqa: PLC0415 - takes seconds, and cold starts need none of it
 
-    chosen = choose_slice(image, options.slice_index)
+    chosen = chosen or choose_slice(image, options.slice_index)
     hu = np.ascontiguousarray(image.hu[:, :, chosen.index])
     spacing = (float(image.spacing[0]), float(image.spacing[1]))
     folds = _folds(options.fold, champion)
