@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -45,8 +45,12 @@ def serving(studies: Path, *options: str) -> Iterator[tuple[str, psutil.Process]
                 time.sleep(0.2)
         yield url, _listening(process, port)
     finally:
+        jobs = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         process.wait(timeout=30)
+        for job in jobs:  # trainings and scorings outlive a server on purpose
+            with suppress(psutil.NoSuchProcess):
+                job.kill()
 
 
 def _listening(process: subprocess.Popen, port: int) -> psutil.Process:
