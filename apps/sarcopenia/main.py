@@ -37,7 +37,7 @@ from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS, TRAINABLE_TASKS  # n
 from lib.trainers.schedule import Schedule  # noqa: E402
 from lib.trainers.train_task import SliceTraining  # noqa: E402
 
-_LOOK_S = 5.0
+_SCORING_LOOK_S = 60.0  # a look takes up to a second at 100,000 cases
 
 
 class SarcopeniaApp(MONAILabelApp):
@@ -109,7 +109,7 @@ class SarcopeniaApp(MONAILabelApp):
                 lambda task: _begin("scoring")({"method": METHOD, "task": task}),
                 _is_busy("scoring"),
             )
-            Repeating("scoring-schedule", [scoring.look], every_s=_LOOK_S).begin()
+            Repeating("scoring-schedule", [scoring.look], every_s=_SCORING_LOOK_S).begin()
 
     def _tell_jobs_where_things_are(self) -> None:
         """Background jobs are processes of their own, and under MONAI Label's own command they would find nothing."""
@@ -170,7 +170,8 @@ class SarcopeniaApp(MONAILabelApp):
                 raise
             raise BadImage(str(refusal).replace(path.name, "The uploaded file")) from refusal
         file, params = str(response.file), response.params
-        if case and response.as_by_default:
+        # A task made of others goes by their scores: a few of its own would hide those of all other cases.
+        if case and response.as_by_default and not task.task.parts:
             save_scores(store, task.task.name, case, response.answer)
         label_id = file
         if case and request.get("save_label"):

@@ -14,6 +14,7 @@ import requests
 from monailabel.client.client import MONAILabelClientException
 
 from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SCHEMAS
+from lib.stores import CaseStore
 from lib.tasks import ANSWERING_TASKS
 
 # On the real CT the inferior endplate of L3 lies at about slice 68 of 3 mm, L3 itself up to slice 79.
@@ -179,6 +180,15 @@ class TestTheLoop:
         muscle = np.asarray(nib.load(server.client().download_label("case_b", "l3_muscle")).dataobj)
         assert np.array_equal(tissue == L3_TISSUE.ids["skeletal_muscle"], muscle > 0)
         assert np.array_equal(muscle == L3_MUSCLE.ids["psoas"], label == params["label_names"]["psoas"])
+
+
+def test_an_inference_leaves_its_score_under_the_task_that_the_queue_goes_by(server):
+    for task in ("l3_muscle", "sarcopenia"):
+        infer(server, task)
+    store = CaseStore(server.studies)
+    assert "case_a" in store.scores("l3_muscle", "disagreement")
+    assert store.scores("sarcopenia", "disagreement") == {}
+    store.close()
 
 
 class TestBadRequests:
