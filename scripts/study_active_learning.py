@@ -26,7 +26,7 @@ from scripts.command import Stop, run_command
 
 _POOL_SEED, _TEST_SEED = 51, 52
 _TUNING_SEEDS = 61, 62
-_HARD_SHARE = 0.2
+_HARD_SHARE = 0.1
 """Of pool and test alike: a long tail, of which a random choice sees little."""
 TASK = "l3_muscle"
 
@@ -64,7 +64,7 @@ def _courses(options: argparse.Namespace) -> list[Any]:
             strategy=strategy,
             repetition=repetition,
             classes=SCHEMAS[TASK].ids,
-            schedule=Schedule(iterations=options.iterations),
+            schedule=Schedule(iterations=options.iterations, more=options.more),
             device=options.device,
         )
         for repetition in range(options.repetitions)
@@ -128,10 +128,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="study_active_learning.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of phantoms and results; gone on with")
-    parser.add_argument("--pool", type=int, default=300, help="slices to choose from (default: %(default)s)")
+    parser.add_argument("--pool", type=int, default=400, help="slices to choose from (default: %(default)s)")
     parser.add_argument("--test", type=int, default=100, help="slices to judge on (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=5, help="of every strategy (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=300, help="of each fold's training (default: %(default)s)")
+    parser.add_argument("--iterations", type=int, default=300, help="of a fold's first training (default: %(default)s)")
+    parser.add_argument("--more", type=int, default=80, help="of its later ones (default: %(default)s)")
     parser.add_argument("--strategy", action="append", help="one of them (default: all)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once (default: %(default)s)")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
 from monai.losses import DiceCELoss
 from torch import nn
 from torch.nn import functional
@@ -17,8 +19,10 @@ from scripts.active_learning.slices import Slices
 
 FOLDS = 5
 _CENTRE_HU, _SCALE_HU = 20.0, 100.0
-_FEATURES = (8, 16, 32, 64)
-_DROPOUT = 0.1
+_FEATURES = (8, 16, 32, 64, 64)
+_DROPOUT = 0.2
+_WITH_DROPOUT = 64
+"""Features from which on there is dropout: in the shallow stages it keeps so small a network from learning at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,18 +30,20 @@ class Schedule:
     """How long the networks are trained.
 
     Attributes:
-        iterations: for each fold.
+        iterations: of the first training, for each fold.
+        more: iterations of each later one, which starts from the weights of the one before.
         batch_size: slices in a batch.
-        learning_rate: of AdamW, at the start; it falls to zero.
+        learning_rate: of AdamW, at the start; it falls to zero. Later trainings begin with half of it.
     """
 
-    iterations: int = 200
-    batch_size: int = 4
-    learning_rate: float = 4e-3
+    iterations: int = 300
+    more: int = 80
+    batch_size: int = 2
+    learning_rate: float = 3e-3
 
 
 class Learner:
-    """An ensemble that is trained from scratch on some slices.
+    """An ensemble that is trained on some slices, and trained on when there are more, as the app fine-tunes its own.
 
     Args:
         classes: how many there are, without the background.
@@ -53,10 +59,28 @@ class Learner:
         """Train fold k on all slices but those of fold k; a case's fold depends on its name only."""
         folds = np.array([zlib.crc32(case.encode()) % FOLDS for case in slices.cases])
         images, labels = self._images(slices), torch.from_numpy(slices.labels.astype(np.int64))[:, None]
-        self._networks = []
+        begun, self._networks = self._networks, []
         for fold in range(FOLDS):
+            torch.manual_seed(seed + fold)
+            network = begun[fold] if begun else _network(self._classes).to(self._device)
+            iterations, rate = self._schedule.iterations, self._schedule.learning_rate
+            if begun:
+                iterations, rate = self._schedule.more, rate / 2
             chosen = torch.from_numpy(np.flatnonzero(folds != fold))
-            self._networks.append(self._trained(images[chosen], labels[chosen].to(self._device), seed + fold))
+            self._train(network, images[chosen], labels[chosen].to(self._device), iterations, rate)
+            self._networks.append(network)
+
+    def save(self, path: Path) -> None:
+        """Write the weights."""
+        torch.save([network.state_dict() for network in self._networks], path)
+
+    def load(self, path: Path) -> None:
+        """Go on from weights that :meth:`save` wrote."""
+        self._networks = []
+        for weights in torch.load(path, map_location=self._device, weights_only=True):
+            network = _network(self._classes).to(self._device).eval()
+            network.load_state_dict(weights)
+            self._networks.append(network)
 
     def probabilities(self, slices: Slices) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """What the folds make of slices.
@@ -90,26 +114,26 @@ class Learner:
     def _images(self, slices: Slices) -> torch.Tensor:
         return torch.from_numpy((slices.hu - _CENTRE_HU) / _SCALE_HU)[:, None].to(self._device)
 
-    def _trained(self, images: torch.Tensor, labels: torch.Tensor, seed: int) -> PlainConvUNet:
-        torch.manual_seed(seed)
-        network = _network(self._classes).to(self._device).train()
+    def _train(
+        self, network: PlainConvUNet, images: torch.Tensor, labels: torch.Tensor, iterations: int, rate: float
+    ) -> None:
         loss = DiceCELoss(to_onehot_y=True, softmax=True, batch=True, include_background=False)
-        plan = self._schedule
-        optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-2)
-        fall = torch.optim.lr_scheduler.PolynomialLR(optimizer, plan.iterations, power=0.9)
-        for _ in range(plan.iterations):
-            chosen = torch.randint(len(images), (plan.batch_size,), device=self._device)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
+        fall = torch.optim.lr_scheduler.PolynomialLR(optimizer, iterations, power=0.9)
+        network.train()
+        for _ in range(iterations):
+            chosen = torch.randint(len(images), (self._schedule.batch_size,), device=self._device)
             image, label = _augmented(images[chosen], labels[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss(network(image), label).backward()
             optimizer.step()
             fall.step()
-        return network.eval()
+        network.eval()
 
 
 def _network(classes: int) -> PlainConvUNet:
     stages = len(_FEATURES)
-    return PlainConvUNet(
+    network = PlainConvUNet(
         1,
         stages,
         list(_FEATURES),
@@ -126,6 +150,10 @@ def _network(classes: int) -> PlainConvUNet:
         dropout_op_kwargs={"p": _DROPOUT},
         nonlin=nn.LeakyReLU,
     )
+    for block in network.modules():
+        if isinstance(block, ConvDropoutNormReLU) and block.output_channels < _WITH_DROPOUT:
+            block.dropout.p = 0.0
+    return network
 
 
 def _augmented(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

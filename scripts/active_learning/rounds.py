@@ -60,6 +60,10 @@ class Course:
         """Where its rounds are kept, one JSON object a line."""
         return folder / f"{self.strategy}_{self.repetition}.jsonl"
 
+    def weights(self, folder: Path, number: int) -> Path:
+        """Where the networks of a round are kept until the next one has ended."""
+        return self.file(folder).with_suffix(f".{number}.pt")
+
 
 def read_rounds(path: Path) -> list[dict[str, Any]]:
     """The finished rounds; a last line that was cut short is left out."""
@@ -74,14 +78,18 @@ def run(course: Course, pool: Slices, test: Slices, folder: Path) -> None:
         rng = np.random.default_rng([course.repetition, number])
         labelled = done[-1]["labelled"] + done[-1]["chosen"] if done else _first(course, len(pool))
         learner = Learner(len(course.classes), course.schedule, course.device)
+        if done:
+            learner.load(course.weights(folder, number - 1))
         learner.fit(pool.take(labelled), seed=1000 * course.repetition + 10 * number)
         judged = _judge(learner, test, course.classes)
         chosen = [] if number == course.rounds - 1 else _choose(course, learner, pool, labelled, rng)
         done.append({"labels": len(labelled), **judged, "labelled": labelled, "chosen": chosen})
+        learner.save(course.weights(folder, number))
         text = "".join(json.dumps(each) + "\n" for each in done)
         part = course.file(folder).with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         part.replace(course.file(folder))
+        course.weights(folder, number - 1).unlink(missing_ok=True)
 
 
 def _first(course: Course, count: int) -> list[int]:

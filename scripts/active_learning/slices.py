@@ -15,9 +15,9 @@ from lib.images import CTImage, read_ct
 from lib.images.files import read_volume
 from lib.phantoms.cohort import TRUTH, read_table
 
-SPACING_MM = 3.0
-SHAPE = (144, 112)
-"""Of the grid, along x and y: 432 x 336 mm around the middle of the body."""
+SPACING_MM = 4.0
+SHAPE = (112, 96)
+"""Of the grid, along x and y: 448 x 384 mm around the middle of the body."""
 _HU_WINDOW = (-200.0, 300.0)
 
 
@@ -54,7 +54,7 @@ def read_slices(cohort: Path, task: str) -> Slices:
         task: whose labels.
     """
     rows = sorted(row["case"] for row in read_table(cohort))
-    kept = cohort / f"study_{task}_{len(rows)}.npz"
+    kept = cohort / f"study_{task}_{len(rows)}_{SPACING_MM:g}mm.npz"
     if not kept.exists():
         made = [_on_grid(cohort, case, task) for case in rows]
         part = kept.with_name(f".{kept.stem}.part.npz")

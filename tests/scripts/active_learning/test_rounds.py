@@ -26,7 +26,7 @@ def slices():
 
 @pytest.fixture
 def course():
-    schedule = Schedule(iterations=2, batch_size=2)
+    schedule = Schedule(iterations=2, more=2, batch_size=2)
     return Course(strategy="disagreement", repetition=0, classes=CLASSES, first=5, step=2, last=9, schedule=schedule)
 
 
