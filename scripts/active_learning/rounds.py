@@ -66,9 +66,8 @@ class Course:
 
 
 def read_rounds(path: Path) -> list[dict[str, Any]]:
-    """The finished rounds; a last line that was cut short is left out."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    """The finished rounds."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def run(course: Course, pool: Slices, test: Slices, folder: Path) -> None:

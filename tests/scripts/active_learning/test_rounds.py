@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from scripts.active_learning import rounds
 from scripts.active_learning.learner import Schedule
 from scripts.active_learning.rounds import STRATEGIES, Course, read_rounds, run
 from scripts.active_learning.slices import Slices
@@ -34,11 +35,11 @@ def course():
 def test_a_round_adds_slices_that_were_not_labelled(strategy, course, slices, tmp_path):
     course = dataclasses.replace(course, strategy=strategy)
     run(course, slices, slices.take(range(4)), tmp_path)
-    rounds = read_rounds(course.file(tmp_path))
-    assert [each["labels"] for each in rounds] == [5, 7, 9]
-    assert len(set(rounds[-1]["labelled"])) == 9
-    assert rounds[-1]["chosen"] == []
-    assert all(0 <= each["worst_dice"] <= each["mean_dice"] <= 1 for each in rounds)
+    done = read_rounds(course.file(tmp_path))
+    assert [each["labels"] for each in done] == [5, 7, 9]
+    assert len(set(done[-1]["labelled"])) == 9
+    assert done[-1]["chosen"] == []
+    assert all(0 <= each["worst_dice"] <= each["mean_dice"] <= 1 for each in done)
 
 
 def test_every_strategy_begins_with_the_same_slices(course, slices, tmp_path):
@@ -50,13 +51,23 @@ def test_every_strategy_begins_with_the_same_slices(course, slices, tmp_path):
     assert first[0]["mean_dice"] == first[1]["mean_dice"]
 
 
-def test_an_interruption_changes_nothing(course, slices, tmp_path):
+def test_an_interruption_changes_nothing(course, slices, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
-        run(course, slices, slices.take(range(4)), folder)
-    text = course.file(broken).read_text()
-    course.file(broken).write_text(text[: len(text) // 2])  # cut short while it was written
-    assert len(read_rounds(course.file(broken))) < 3
+    run(course, slices, slices.take(range(4)), whole)
+
+    judge, judged = rounds._judge, []
+
+    def interrupted(*given):
+        judged.append(given)
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        return judge(*given)
+
+    monkeypatch.setattr(rounds, "_judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(course, slices, slices.take(range(4)), broken)
+    assert len(read_rounds(course.file(broken))) == 1
     run(course, slices, slices.take(range(4)), broken)
     assert read_rounds(course.file(broken)) == read_rounds(course.file(whole))
