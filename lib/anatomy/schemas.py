@@ -106,6 +106,30 @@ _VERTEBRAE = {
     "L6": ("51282000", (205, 90, 160)),
     "S1": ("65985001", (160, 110, 190)),
 }
+_UPPER_THORACIC = {
+    "T1": ("64864005", (236, 222, 240)),
+    "T2": ("53733008", (214, 226, 236)),
+    "T3": ("1626008", (190, 232, 225)),
+    "T4": ("73071006", (206, 236, 196)),
+    "T5": ("56401006", (232, 234, 186)),
+    "T6": ("45296009", (244, 218, 180)),
+    "T7": ("62487009", (244, 200, 190)),
+    "T8": ("11068009", (236, 184, 206)),
+    "T9": ("82687006", (218, 172, 216)),
+}
+
+
+def _vertebrae(levels: dict[str, tuple[str, tuple[int, int, int]]]) -> tuple[tuple, ...]:
+    return tuple(
+        (
+            f"vertebra_{level}",
+            color,
+            Code(value, f"{level} vertebra" if level != "L6" else "Vertebra"),
+            f"The vertebra {level}, body and processes." if level != "L6" else "A sixth lumbar vertebra.",
+        )
+        for level, (value, color) in levels.items()
+    )
+
 
 L3_SLICE = _schema(
     "l3_slice",
@@ -115,14 +139,25 @@ L3_SLICE = _schema(
         Code("36470004", "L3 vertebra"),
         "Any mark on the one slice that shows the inferior endplate of L3 (Ha 2021).",
     ),
-    *(
-        (
-            f"vertebra_{level}",
-            color,
-            Code(value, f"{level} vertebra" if level != "L6" else "Vertebra"),
-            f"The vertebra {level}, body and processes." if level != "L6" else "A sixth lumbar vertebra.",
-        )
-        for level, (value, color) in _VERTEBRAE.items()
+    *_vertebrae(_VERTEBRAE),
+    *_vertebrae(_UPPER_THORACIC),
+    (
+        "last_rib",
+        (70, 130, 110),
+        Code("113197003", "Rib"),
+        "The lowest rib of each side in its whole length, whichever vertebra carries it and however short it is.",
+    ),
+    (
+        "iliac_crest",
+        (140, 90, 60),
+        Code("29850006", "Iliac Crest"),
+        "Any mark on the highest slices of the iliac crest of each side.",
+    ),
+    (
+        "transitional_vertebra",
+        (250, 60, 140),
+        Code("51282000", "Vertebra"),
+        "Any mark within a lumbosacral transitional vertebra (Castellvi 1984), which keeps its own name besides.",
     ),
 )
 

@@ -22,7 +22,7 @@ from lib.phantoms.field import FieldOfView, field_of_view
 from lib.phantoms.frame import Frame, make_frame
 from lib.phantoms.person import CONDITIONS, Person, draw_person
 from lib.phantoms.scanner import Scanner, acquire, draw_scanner
-from lib.phantoms.tissues import TISSUES, ids, label_table
+from lib.phantoms.tissues import SIDES, TISSUES, ids, label_table
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Region:
 
 _THICK_MM = 4.0
 """Slices thicker than this show partial volume."""
+_CREST_MM, _MARK_MM = 6.0, 3.0
+"""How much of a crest is marked, and of a transitional vertebra above and below its middle."""
 _L3_TASKS = ("l3_muscle", "l3_tissue", "body_composition")
 _LUMBAR_TASKS = ("l3_slice", "l3_muscle", "l3_tissue", "body_composition")
 REGIONS: dict[str, Region] = {
@@ -262,7 +264,7 @@ class Phantom:
 
     @cached_property
     def levels(self) -> dict[str, Level]:
-        """The vertebrae T10 to S1 that the person has, those out of the image too, from the head down."""
+        """The vertebrae T1 to S1 that the person has, those out of the image too, from the head down."""
         found = {}
         for name, vertebra in self.frame.vertebrae.items():
             if f"vertebra_{name}" in L3_SLICE:
@@ -329,7 +331,29 @@ class Phantom:
         if task in _LUMBAR_ONLY:
             lumbar = [v for name, v in self.frame.vertebrae.items() if name.startswith("L")]
             label[:, :, (self._heights > lumbar[0].superior_z) | (self._heights < lumbar[-1].inferior_z)] = 0
+        if task == "l3_slice":
+            self._mark_landmarks(label)
         return orientations.apply_orientation(label, self._turn)  # type: ignore[no-any-return]
+
+    def _mark_landmarks(self, label: npt.NDArray[np.uint8]) -> None:
+        """Add to a label in RAS order what is no tissue of its own: last ribs, crests, a transitional vertebra."""
+        tissue, variant = self._voxels[0], self.person.variant
+        last = 13 if variant.rib_l1 else 11 if variant.rib_12 == "absent" else 12
+        label[ids(tuple(f"rib_{last}_{side}" for side in SIDES))[tissue]] = L3_SLICE.ids["last_rib"]
+        crest = max(1, round(_CREST_MM / self.spacing[2]))
+        middle = int(-self._grid.x0 / self._grid.dx)
+        for side in (slice(None, middle), slice(middle, None)):
+            bone = ids(("hip_bone_cortex", "hip_bone_marrow"))[tissue[side]]
+            top = int(np.flatnonzero(bone.any(axis=(0, 1)))[-1]) if bone.any() else len(self._heights)
+            if top < len(self._heights) - 1:
+                label[side, :, top - crest + 1 : top + 1][bone[:, :, top - crest + 1 : top + 1]] = L3_SLICE.ids[
+                    "iliac_crest"
+                ]
+        if variant.transition != "none":
+            level = "S1" if variant.transition == "lumbarisation" else variant.levels[-2]
+            inside = ids((f"{level}_marrow",))[tissue]
+            inside[:, :, np.abs(self._heights - self.frame.vertebrae[level].z) > _MARK_MM] = False
+            label[inside] = L3_SLICE.ids["transitional_vertebra"]
 
     def structure(self, *names: str) -> npt.NDArray[np.bool_]:
         """Where tissues of the tissue table are, in the voxel order of :attr:`image`."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.anatomy.schemas import SCHEMAS, THIGH_MUSCLES
-from lib.phantoms.person import Person
+from lib.anatomy.schemas import L3_SLICE, SCHEMAS, THIGH_MUSCLES
+from lib.phantoms.person import Person, Variant
 from lib.phantoms.phantom import REGIONS, Phantom
 from lib.phantoms.scanner import Scanner
 
@@ -93,6 +93,35 @@ class TestGeometry:
         k = phantom.l3_slice
         label = phantom.label("l3_slice")
         assert label[:, :, k].any()
+
+    @pytest.mark.parametrize(
+        ("variant", "last_rib_beside", "transitional"),
+        [
+            (Variant(), "T12", None),
+            (Variant(rib_12="absent", transition="sacralisation"), "T11", "L5"),
+            (Variant(rib_l1=True, transition="lumbarisation"), "L1", "S1"),
+        ],
+    )
+    def test_landmarks_are_marked_where_the_variant_has_them(self, variant, last_rib_beside, transitional):
+        phantom = Phantom(2, person=Person(variant=variant), nearest=True, shape=(128, 128, 100), scanner=Scanner())
+        label = phantom.label("l3_slice")
+
+        def heights(name):
+            voxels = np.argwhere(label == L3_SLICE.ids[name])
+            return (phantom.image.affine[:3, :3] @ voxels.T + phantom.image.affine[:3, 3:])[2]
+
+        level = phantom.levels[last_rib_beside]
+        assert level.inferior_mm[2] < heights("last_rib").max() < level.superior_mm[2] + 15
+        assert (
+            phantom.levels["L5"].inferior_mm[2] - 10
+            < heights("iliac_crest").mean()
+            < phantom.levels["L3"].superior_mm[2]
+        )
+        marked = heights("transitional_vertebra")
+        assert bool(len(marked)) == (transitional is not None)
+        if transitional:
+            level = phantom.levels[transitional]
+            assert level.inferior_mm[2] < marked.mean() < level.superior_mm[2]
 
 
 class TestAPerson:
