@@ -25,7 +25,7 @@ from lib.phantoms.person import CONDITIONS, HARD_CONDITIONS, HARD_SHARE, VARIANT
 from lib.phantoms.phantom import REGIONS, Phantom
 from lib.phantoms.scanner import Scanner
 from lib.refusals import Refusal
-from lib.reports.overlay import Panel, axial_panel, frontal_panel, write_sheet
+from lib.reports.overlay import Panel, axial_panel, frontal_panel, sagittal_panel, write_sheet
 from lib.tasks import TASKS
 from scripts.command import Stop, run_command
 from scripts.environment import ROOT
@@ -293,7 +293,7 @@ def _spine_sheet() -> list[Panel]:
     label = _label(phantom, "l3_slice")
     x, y, _ = _voxel(image, phantom.l3_endplate_mm)
     frontal = frontal_panel(image, y, title="Frontal", label=label, schema=_schema("l3_slice"), line=index)
-    return [frontal_panel(image, y, title="Frontal"), frontal, _sagittal(image, x, title="Sagittal", line=index)]
+    return [frontal_panel(image, y, title="Frontal"), frontal, sagittal_panel(image, x, title="Sagittal", line=index)]
 
 
 def _pair_sheet(pair: tuple[str, str]) -> list[Panel]:
@@ -363,7 +363,7 @@ def _torso_sheet() -> list[Panel]:
     phantom = _phantom("torso")
     image = phantom.image.canonical()
     x, y, _ = _voxel(image, phantom.l3_endplate_mm)
-    panels = [frontal_panel(image, y, title="Frontal, through L3"), _sagittal(image, x, title="Sagittal")]
+    panels = [frontal_panel(image, y, title="Frontal, through L3"), sagittal_panel(image, x, title="Sagittal")]
     for level in ("T2", "T5", "T8", "T11", "L1", "S1"):
         vertebra = phantom.frame.vertebrae[level]
         index = _voxel(image, (0, 0, vertebra.z * phantom.frame.height_scale))[2]
@@ -379,7 +379,7 @@ def _whole_body_sheet() -> list[Panel]:
     return [
         frontal_panel(image, y, title="Frontal"),
         frontal_panel(image, y, title="body_composition", label=label, schema=schema),
-        _sagittal(image, x, title="Sagittal"),
+        sagittal_panel(image, x, title="Sagittal"),
     ]
 
 
@@ -399,12 +399,6 @@ def _voxel(image: CTImage, point: tuple[float, float, float]) -> tuple[int, int,
     """The voxel at a point in RAS+ world mm."""
     i, j, k = (np.linalg.inv(image.affine) @ [*point, 1])[:3].round().astype(int)
     return int(i), int(j), int(k)
-
-
-def _sagittal(image: CTImage, index: int, *, title: str, line: float | None = None) -> Panel:
-    """A sagittal slice of an image in canonical order, the front at the left."""
-    _, y, z = image.spacing
-    return Panel(hu=image.hu[index], spacing=(y, z), title=title, line=line)
 
 
 def _cropped(panel: Panel, margin_mm: float = 12.0) -> Panel:

@@ -175,7 +175,8 @@ class SarcopeniaApp(MONAILabelApp):
             save_scores(store, task.task.name, case, response.answer)
         label_id = file
         if case and request.get("save_label"):
-            label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": params})
+            kept = {name: value for name, value in params.items() if name != "overlay"}  # it can be drawn again
+            label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": kept})
         return {"label": label_id, "tag": "original", "file": file, "params": params}
 
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:  # noqa: ARG002

@@ -14,6 +14,9 @@ from lib.refusals import Refusal
 FOLDS = ("ensemble", "best", "0", "1", "2", "3", "4")
 MIRRORING = ("no", "yes")
 SHOWS = ("label", "disagreement")
+OVERLAY = ("no", "yes")
+PICTURE = ".png"
+"""The format of an answer that is a picture for people and no label."""
 _DTYPES = ("uint8", "uint16", "int16", "int32")
 
 
@@ -26,9 +29,10 @@ class InferOptions:
         fold: which networks of a trained model answer: ``ensemble``, ``best``, or the number of one.
         mirroring: whether mirror images are averaged in.
         show: ``label``, or ``disagreement`` for a volume of the doubt in percent instead.
+        overlay: whether a picture of the answer is wanted in ``params``.
         facts: what the client knows of the patient.
         warnings: what was wrong with it.
-        suffix: file format of the answer.
+        suffix: file format of the answer; :data:`PICTURE` for a picture in place of the label.
         dtype: voxel type of the answer.
     """
 
@@ -36,6 +40,7 @@ class InferOptions:
     fold: str = "ensemble"
     mirroring: bool = False
     show: str = "label"
+    overlay: bool = False
     facts: PatientFacts = field(default_factory=PatientFacts)
     warnings: tuple[str, ...] = ()
     suffix: str = ".nii.gz"
@@ -49,9 +54,7 @@ class InferOptions:
             Refusal: ``slice_index`` is no whole number, or a choice, such as the format of the answer, is unknown.
         """
         facts, wrong = parse_facts(request)
-        suffix = image_suffix(f"x{request.get('result_extension') or '.nii.gz'}")
-        if not suffix:
-            raise Refusal(f"result_extension {request['result_extension']!r} is not one of .nii.gz, .nii, .nrrd.")
+        suffix = _suffix(request)
         dtype = str(request.get("result_dtype") or "uint8")
         if dtype not in _DTYPES:
             raise Refusal(f"result_dtype {dtype!r} is not one of {', '.join(_DTYPES)}.")
@@ -60,11 +63,22 @@ class InferOptions:
             fold=_choice(request, "fold", FOLDS),
             mirroring=_choice(request, "mirroring", MIRRORING) == "yes",
             show=_choice(request, "show", SHOWS),
+            overlay=_choice(request, "overlay", OVERLAY) == "yes",
             facts=facts,
             warnings=tuple(f"{sentence} It was left out." for sentence in wrong.values()),
             suffix=suffix,
             dtype=dtype,
         )
+
+
+def _suffix(request: Mapping[str, Any]) -> str:
+    given = str(request.get("result_extension") or ".nii.gz")
+    suffix = PICTURE if given.lower() == PICTURE else image_suffix(f"x{given}")
+    if not suffix:
+        raise Refusal(f"result_extension {given!r} is not one of .nii.gz, .nii, .nrrd, and .png for a picture.")
+    if suffix == PICTURE and request.get("save_label"):
+        raise Refusal("A picture cannot be saved as a label; leave out save_label, or result_extension.")
+    return suffix
 
 
 def _choice(request: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import tempfile
 import time
@@ -19,12 +20,13 @@ from lib.cold_start.answers import Answer
 from lib.images import CTImage, PatientFacts, read_ct, write_label
 from lib.images.files import read_volume
 from lib.infers.champions import Champion, Champions
-from lib.infers.options import FOLDS, MIRRORING, SHOWS, InferOptions
+from lib.infers.options import FOLDS, MIRRORING, OVERLAY, PICTURE, SHOWS, InferOptions
 from lib.infers.slices import answer_by_ensemble, answer_in_parts
-from lib.measures.composition import measure
-from lib.measures.indices import judge
+from lib.measures.composition import Composition, measure
+from lib.measures.indices import Judgement, judge
 from lib.measures.overlap import dice
 from lib.refusals import Refusal
+from lib.reports.case_sheet import draw_case
 from lib.tasks import Task
 
 # Keys that the app puts into a request; what a client sends under them is overwritten.
@@ -37,7 +39,7 @@ class Response:
     """What a request is answered with.
 
     Attributes:
-        file: a new label file in the image's own geometry, which the caller deletes.
+        file: a new label file in the image's own geometry, or a picture, which the caller deletes.
         params: for the client.
         answer: what both were made from.
         as_by_default: whether slice and folds were left to the program.
@@ -47,6 +49,25 @@ class Response:
     params: dict[str, Any]
     answer: Answer
     as_by_default: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What a task makes of an image.
+
+    Attributes:
+        answer: the answer itself, in canonical order.
+        label: what was asked to be shown, in the order of the image.
+        params: for the client.
+        facts: all that is known of the patient, from image, store and request.
+        overlay: a PNG, where one was asked for.
+    """
+
+    answer: Answer
+    label: npt.NDArray
+    params: dict[str, Any]
+    facts: PatientFacts
+    overlay: bytes | None
 
 
 class SegmentationTask(InferTask):
@@ -62,6 +83,8 @@ class SegmentationTask(InferTask):
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
         if task.network or task.parts:
             config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
+        if task.dimension == 2 or "l3_slice" in task.schema:
+            config |= {"overlay": [*OVERLAY]}
         super().__init__(
             type=InferType.SEGMENTATION,
             labels=dict(task.schema.ids),
@@ -102,32 +125,79 @@ class SegmentationTask(InferTask):
         options = InferOptions.parse(request)
         image = read_ct(request["image"])
         read = time.perf_counter()
+        known: PatientFacts = request.get(CASE_FACTS) or PatientFacts()
+        analysis = self.analyse(image, options, known=known, saved=request.get(SAVED_LABELS) or {})
+        params = analysis.params
+        with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=_answers_folder(), delete=False) as file:
+            path = Path(file.name)
+        if options.suffix == PICTURE:
+            path.write_bytes(analysis.overlay or b"")
+        else:
+            write_label(path, analysis.label, image)
+        if options.overlay and analysis.overlay:
+            params["overlay"] = f"data:image/png;base64,{base64.b64encode(analysis.overlay).decode()}"
+        params["latencies"] = {
+            "read": round(read - start, 3),
+            **params["latencies"],
+            "total": round(time.perf_counter() - start, 3),
+        }
+        own_choice = options.slice_index is not None or options.fold != "ensemble"
+        return Response(file=path, params=params, answer=analysis.answer, as_by_default=not own_choice)
 
+    def analyse(
+        self,
+        image: CTImage,
+        options: InferOptions,
+        *,
+        known: PatientFacts | None = None,
+        saved: Mapping[str, Path] | None = None,
+    ) -> Analysis:
+        """Answer for an image in memory.
+
+        Args:
+            image: in the order of its file.
+            options: what was asked for.
+            known: what the store knows of the patient; the image knows less, the request more.
+            saved: the case's saved labels by task, which the answer is compared with.
+
+        Raises:
+            Refusal: the image or the request does not allow an answer.
+        """
+        start = time.perf_counter()
         requested = options.slice_index
         if requested is not None:
             requested = image.slice_from_canonical(requested)
-        answer = self._answer(image.canonical(), replace(options, slice_index=requested))
+        canonical = image.canonical()
+        answer = self._answer(canonical, replace(options, slice_index=requested))
         label = np.ascontiguousarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
         answered = time.perf_counter()
 
-        params = self._params(image, label, answer, options, request)
-        shown = label
+        index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
+        facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
+        composition = measure(image, label, self.task.schema, slice_index=index if self.task.dimension == 2 else None)
+        judgement = judge(composition, facts)
+        params = self._params(answer, index, composition, judgement, options)
+        overlap, overlap_warnings = _overlap(label, self.task, saved or {})
+        params["measurements"]["dice_with_saved_label"] = overlap
+        phantom = ["This case is a digital phantom."] if facts.phantom else []
+        about = [*options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings]
+        params["warnings"] = [*phantom, *about]
+        overlay = None
+        if options.overlay or options.suffix == PICTURE:
+            if index is None:
+                raise Refusal(f"{self.task.name} answers for the whole volume; there is no slice to draw.")
+            of_picture = [*phantom, *answer.warnings]  # what is not known of the patient cannot be seen on it
+            overlay = draw_case(
+                canonical, self.task.schema, answer, composition, judgement, slice_index=index, warnings=of_picture
+            )
         if options.show == "disagreement":
             if answer.doubt_percent is None:
                 raise Refusal(
                     f"{self.task.name} has no trained model yet, so there is no disagreement of folds to show."
                 )
-            shown = np.ascontiguousarray(image.from_canonical(answer.doubt_percent)).astype(options.dtype, copy=False)
-        with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=_answers_folder(), delete=False) as file:
-            path = Path(file.name)
-        write_label(path, shown, image)
-        params["latencies"] = {
-            "read": round(read - start, 3),
-            "infer": round(answered - read, 3),
-            "total": round(time.perf_counter() - start, 3),
-        }
-        own_choice = options.slice_index is not None or options.fold != "ensemble"
-        return Response(file=path, params=params, answer=answer, as_by_default=not own_choice)
+            label = np.ascontiguousarray(image.from_canonical(answer.doubt_percent)).astype(options.dtype, copy=False)
+        params["latencies"] = {"infer": round(answered - start, 3)}
+        return Analysis(answer=answer, label=label, params=params, facts=facts, overlay=overlay)
 
     def _answer(self, image: CTImage, options: InferOptions) -> Answer:
         parts = {name: self._champion(name) for name in self.task.parts}
@@ -143,19 +213,12 @@ class SegmentationTask(InferTask):
 
     def _params(
         self,
-        image: CTImage,
-        label: npt.NDArray,
         answer: Answer,
+        index: int | None,
+        composition: Composition,
+        judgement: Judgement,
         options: InferOptions,
-        request: Mapping[str, Any],
     ) -> dict[str, Any]:
-        index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
-        on_slice = index if self.task.dimension == 2 else None
-        known: PatientFacts = request.get(CASE_FACTS) or PatientFacts()
-        composition = measure(image, label, self.task.schema, slice_index=on_slice)
-        judgement = judge(composition, image.facts.updated(known).updated(options.facts))
-        phantom = ["This case is a digital phantom."] if image.facts.updated(known).phantom else []
-        overlap, overlap_warnings = _overlap(label, self.task, request.get(SAVED_LABELS) or {})
         return {
             "label_names": dict(self.task.schema.ids),
             "shows": options.show,
@@ -164,18 +227,16 @@ class SegmentationTask(InferTask):
             "slice_index": index,
             "level": answer.level,
             "measurements": {
-                "slice_index": on_slice,
+                "slice_index": composition.slice_index,
                 "level": answer.level,
                 "regions": composition.to_json(),
                 **judgement.to_json(),
-                "dice_with_saved_label": overlap,
             },
             "uncertainty": {
                 **answer.disagreement,
                 "score": round(answer.doubt, 4),
                 "by": answer.model_version or "cold start",
             },
-            "warnings": [*phantom, *options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings],
             **answer.details,
         }
 

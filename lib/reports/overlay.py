@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -15,9 +16,17 @@ from matplotlib.patches import Patch
 from lib.anatomy.schemas import LabelSchema, Structure
 from lib.images import CTImage
 
-# Soft-tissue window of Yu 2026, section 2.2.
-WINDOW_WIDTH_HU = 400
-WINDOW_LEVEL_HU = 50
+
+@dataclass(frozen=True)
+class Window:
+    """Which HU are drawn from black to white."""
+
+    width: float
+    level: float
+
+
+SOFT_TISSUE = Window(width=400, level=50)  # Yu 2026, section 2.2
+BONE = Window(width=1000, level=450)
 _OPACITY = 0.5
 
 
@@ -33,6 +42,8 @@ class Panel:
         label: ids of ``schema`` in the same plane, or ``None``.
         schema: what the label's values mean.
         line: a position along the second axis to draw a line at, or ``None``.
+        names: what is written at the left border, each at a position along the second axis.
+        window: which HU are drawn.
     """
 
     hu: npt.NDArray
@@ -41,6 +52,8 @@ class Panel:
     label: npt.NDArray | None = None
     schema: LabelSchema | None = None
     line: float | None = None
+    names: Mapping[str, float] = field(default_factory=dict)
+    window: Window = SOFT_TISSUE
 
 
 def axial_panel(
@@ -72,6 +85,12 @@ def frontal_panel(
     return Panel(hu=image.hu[:, index], spacing=(x, z), title=title, label=plane, schema=schema, line=line)
 
 
+def sagittal_panel(image: CTImage, index: int, *, title: str, line: float | None = None) -> Panel:
+    """A sagittal slice of an image in canonical order, front on the left; ``line`` marks an axial slice on it."""
+    _, y, z = image.spacing
+    return Panel(hu=image.hu[index], spacing=(y, z), title=title, line=line)
+
+
 def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: str = "") -> None:
     """Draw panels side by side: the patient's right on the left, front or head up, window 400 at level 50.
 
@@ -85,30 +104,44 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
     figure = Figure(figsize=(4.8 * columns, 4.5 * rows), facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
-    for axis in axes.flat:
+    for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels, strict=False):
-        width, height = (n * s for n, s in zip(panel.hu.shape, panel.spacing, strict=True))
-        axis.imshow(
-            _blended(panel)[::-1].swapaxes(0, 1), origin="lower", extent=(0, width, 0, height), interpolation="nearest"
-        )
-        axis.set_title(panel.title, fontsize=10)
-        if panel.line is not None:
-            axis.axhline((panel.line + 0.5) * panel.spacing[1], color="yellow", linewidth=1)
-        if panel.schema is not None and panel.label is not None:
-            present = [s for s in panel.schema if (panel.label == s.id).any()]
-            patches = [Patch(color=_rgb(s), label=s.name.replace("_", " ")) for s in present]
-            axis.legend(
-                handles=patches,
-                loc="upper center",
-                bbox_to_anchor=(0.5, 0),
-                ncols=3 if len(patches) <= 3 else 2,
-                fontsize=7,
-                frameon=False,
-            )
+        draw_panel(axis, panel)
     if footer:
         figure.text(0.5, 0.03, footer, ha="center", fontsize=8)
     figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def draw_panel(axis: Axes, panel: Panel) -> None:
+    """Draw one panel, with a legend of the classes that are in it."""
+    width, height = size_mm(panel)
+    axis.axis("off")
+    axis.imshow(
+        _blended(panel)[::-1].swapaxes(0, 1), origin="lower", extent=(0, width, 0, height), interpolation="nearest"
+    )
+    axis.set_title(panel.title, fontsize=10)
+    if panel.line is not None:
+        axis.axhline((panel.line + 0.5) * panel.spacing[1], color="yellow", linewidth=1)
+    for name, position in panel.names.items():
+        height = (position + 0.5) * panel.spacing[1]
+        axis.text(0.02 * width, height, name, color="yellow", fontsize=7, va="center", clip_on=True)
+    if panel.schema is not None and panel.label is not None:
+        present = [s for s in panel.schema if (panel.label == s.id).any()]
+        axis.legend(
+            handles=[Patch(color=_rgb(s), label=s.name.replace("_", " ")) for s in present],
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            ncols=3 if len(present) <= 3 else 2,
+            fontsize=7,
+            frameon=False,
+        )
+
+
+def size_mm(panel: Panel) -> tuple[float, float]:
+    """Width and height of what a panel shows."""
+    width, height = (count * mm for count, mm in zip(panel.hu.shape, panel.spacing, strict=True))
+    return float(width), float(height)
 
 
 def _rgb(structure: Structure) -> tuple[float, float, float]:
@@ -116,12 +149,12 @@ def _rgb(structure: Structure) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def _blended(panel: Panel) -> npt.NDArray[np.float64]:
-    low = WINDOW_LEVEL_HU - WINDOW_WIDTH_HU / 2
-    gray = np.clip((panel.hu.astype(np.float64) - low) / WINDOW_WIDTH_HU, 0, 1)
+def _blended(panel: Panel) -> npt.NDArray[np.float32]:
+    low = panel.window.level - panel.window.width / 2
+    gray = np.clip((panel.hu.astype(np.float32) - low) / panel.window.width, 0, 1)
     picture = np.repeat(gray[..., np.newaxis], 3, axis=-1)
     if panel.label is not None and panel.schema is not None:
         for structure in panel.schema:
             inside = panel.label == structure.id
-            picture[inside] = (1 - _OPACITY) * picture[inside] + _OPACITY * np.array(_rgb(structure))
+            picture[inside] = (1 - _OPACITY) * picture[inside] + _OPACITY * np.array(_rgb(structure), np.float32)
     return picture
