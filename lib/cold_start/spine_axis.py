@@ -36,6 +36,7 @@ _FREE_OFF_CENTRE_MM = 30.0
 _STEEPEST_CELLS = (1, 2)
 _BEND_COST = (30.0, 10.0)
 _SMOOTHING_MM = 10.0
+_TANGENT_SMOOTHING_MM = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,47 @@ class SpineAxis:
     y: Floats
     z: Floats
     strength: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpineCourse:
+    """The line through the vertebral bodies at even steps of its length, from foot to head, with a frame at each.
+
+    Attributes:
+        line: (n, 3) mm from the first voxel of the canonical image along x, y, z.
+        tangent: (n, 3) unit vectors towards the head.
+        side: (n, 3) unit vectors to the right, across the line.
+        front: (n, 3) unit vectors to the front, across both.
+        strength: (n,) how much each place looks like a vertebra, HU.
+    """
+
+    line: npt.NDArray[np.float64]
+    tangent: npt.NDArray[np.float64]
+    side: npt.NDArray[np.float64]
+    front: npt.NDArray[np.float64]
+    strength: Floats
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+
+def course_along(axis: SpineAxis, step_mm: float) -> SpineCourse:
+    """Walk along the axis in even steps."""
+    points = np.stack([axis.x, axis.y, axis.z], axis=1)
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    s = np.arange(0.0, length[-1] + 1e-6, step_mm)
+    line = np.stack([np.interp(s, length, points[:, c]) for c in range(3)], axis=1)
+    tangent = ndimage.gaussian_filter1d(np.gradient(line, axis=0), _TANGENT_SMOOTHING_MM / step_mm, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    side = np.cross(np.broadcast_to([0.0, 1.0, 0.0], tangent.shape), tangent)
+    side /= np.linalg.norm(side, axis=1, keepdims=True)
+    return SpineCourse(
+        line=line,
+        tangent=tangent,
+        side=side,
+        front=np.cross(tangent, side),
+        strength=np.interp(s, length, axis.strength).astype(np.float32),
+    )
 
 
 def find_axis(upright: CTImage) -> SpineAxis:

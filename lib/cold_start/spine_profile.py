@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lib.cold_start.spine_axis import SpineAxis
+from lib.cold_start.spine_axis import SpineAxis, course_along
 from lib.images.ct import CTImage
 
 Floats = npt.NDArray[np.float32]
 
 STEP_MM = 1.0
-_TANGENT_SMOOTHING_MM = 15.0
 _HALF_WIDTH_MM = 10.0
 _HALF_DEPTH_MM = 14.0
 _SAMPLE_MM = 2.0
@@ -52,15 +51,8 @@ class SpineProfile:
 
 def profile_along(upright: CTImage, axis: SpineAxis) -> SpineProfile:
     """Sample a canonical volume along the axis and score every place as a disc."""
-    points = np.stack([axis.x, axis.y, axis.z], axis=1)
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    s = np.arange(0.0, length[-1] + 1e-6, STEP_MM)
-    line = np.stack([np.interp(s, length, points[:, c]) for c in range(3)], axis=1)
-    tangent = ndimage.gaussian_filter1d(np.gradient(line, axis=0), _TANGENT_SMOOTHING_MM / STEP_MM, axis=0)
-    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    side = np.cross(np.broadcast_to([0.0, 1.0, 0.0], tangent.shape), tangent)
-    side /= np.linalg.norm(side, axis=1, keepdims=True)
-    front = np.cross(tangent, side)
+    course = course_along(axis, STEP_MM)
+    line, front, side = course.line, course.front, course.side
 
     across = np.arange(-_HALF_WIDTH_MM, _HALF_WIDTH_MM + 0.1, _SAMPLE_MM)
     deep = np.arange(-_HALF_DEPTH_MM, _HALF_DEPTH_MM + 0.1, _SAMPLE_MM)
@@ -78,7 +70,7 @@ def profile_along(upright: CTImage, axis: SpineAxis) -> SpineProfile:
         z=line[:, 2].astype(np.float32),
         x=line[:, 0].astype(np.float32),
         y=line[:, 1].astype(np.float32),
-        strength=np.interp(s, length, axis.strength).astype(np.float32),
+        strength=course.strength,
         front=front,
     )
 
