@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
+from pydicom.misc import is_dicom
 
 from lib.images.ct import CTImage
 from lib.images.facts import PatientFacts, parse_facts
 from lib.images.itk import ITK_ERRORS, affine_of, array_of
 from lib.refusals import BadImage
 
+_FILES_LOOKED_AT = 32
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 
@@ -26,6 +29,29 @@ def read_dicom_folder(folder: Path) -> CTImage:
 
     Raises:
         BadImage: there is no DICOM, no CT, more than one CT series, identifiers are missing, or pixels are damaged.
+    """
+    series = ct_series(folder)
+    if len(series) > 1:
+        raise BadImage(f"The folder {folder.name} holds {len(series)} CT series; give each its own folder.")
+    return read_dicom_series(next(iter(series.values())))
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether any of the first files directly in a folder is DICOM.
+
+    Raises:
+        OSError: the folder or a file in it cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        files = [e.path for e in entries if e.is_file() and not e.name.startswith(".")][:_FILES_LOOKED_AT]
+    return any(is_dicom(path) for path in files)
+
+
+def ct_series(folder: Path) -> dict[str, list[Path]]:
+    """The CT series whose files lie directly in a folder: SeriesInstanceUID to files.
+
+    Raises:
+        BadImage: there is no DICOM, no CT, identifiers are missing, or a file is damaged.
     """
     headers = dicom_headers(folder)
     if not headers:
@@ -40,9 +66,7 @@ def read_dicom_folder(folder: Path) -> CTImage:
             other.add(str(header.get("Modality", "none")))
     if not series:
         raise BadImage(f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).")
-    if len(series) > 1:
-        raise BadImage(f"The folder {folder.name} holds {len(series)} CT series; give each its own folder.")
-    return read_dicom_series(next(iter(series.values())))
+    return series
 
 
 def dicom_headers(folder: Path) -> dict[Path, pydicom.Dataset]:

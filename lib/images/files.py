@@ -14,7 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from lib.images.ct import CTImage
-from lib.images.dicom import read_dicom_folder
+from lib.images.dicom import read_dicom_folder, read_dicom_series
 from lib.images.facts import PatientFacts
 from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like
 from lib.refusals import BadImage, Refusal
@@ -54,6 +54,15 @@ def read_ct(path: str | Path) -> CTImage:
         CTImage(hu=_as_hounsfield(array, path.name), affine=affine, file_shape=file_shape, facts=facts),
         path.name,
     )
+
+
+def read_ct_series(files: list[Path]) -> CTImage:
+    """Read the DICOM files of one series, as :func:`read_ct` reads a folder that holds no other.
+
+    Raises:
+        BadImage: as there.
+    """
+    return _checked(read_dicom_series(files), files[0].parent.name)
 
 
 def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple[int, ...]]:

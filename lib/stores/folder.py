@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.misc import is_dicom
-
+from lib.images.dicom import holds_dicom
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import Refusal
 from lib.stores.names import check_name
@@ -17,7 +16,6 @@ OWN_FOLDER = "sarcopenia"
 _NOT_CASES = {OWN_FOLDER, "labels"}
 # Some file systems keep times to two seconds: a folder that young may change again without looking changed.
 _RACY_NS = 2_000_000_000
-_FILES_LOOKED_AT = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +122,8 @@ class StudiesFolder:
                     continue
                 racy = abs(time.time_ns() - mtime_ns) < _RACY_NS
                 self._dicom_mtime_ns[name] = -1 if racy else mtime_ns
-                self._dicom[name] = _holds_dicom(folder)
+                self._dicom[name] = holds_dicom(folder)
             except OSError:
                 continue  # it vanished, or may not be read: no case
             filled |= self._dicom[name]
         return filled
-
-
-def _holds_dicom(folder: Path) -> bool:
-    with os.scandir(folder) as entries:
-        files = [e.path for e in entries if e.is_file() and not e.name.startswith(".")][:_FILES_LOOKED_AT]
-    return any(is_dicom(path) for path in files)

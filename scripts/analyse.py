@@ -1,0 +1,154 @@
+"""Analyse many CTs without a server: one table, and a picture of each case by which to check it.
+
+.venv/bin/python scripts/analyse.py FILES_OR_FOLDERS --out FOLDER
+
+FOLDER then holds `analysis.csv`, `overlays/CASE.png` and, with --labels, `segmentations/CASE.nii.gz`. Ctrl-C stops; the
+same command goes on where it stopped, also after a crash, and does anew what has changed. docs/analysis.md says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.analysis.sources import find_sources
+from scripts.analysis.worker import Settings
+from scripts.command import Stop, run_command
+from scripts.serve import MODELS
+
+if TYPE_CHECKING:
+    from scripts.analysis.run import Counts
+
+_GB_PER_WORKER = 2.5
+_TASKS = ("sarcopenia", "l3_muscle", "l3_tissue")
+_REASONS_SHOWN = 12
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Analyse what is not done yet, and say how it went.
+
+    Raises:
+        Stop: the arguments do not fit, or the results cannot be written.
+    """
+    options = parse(arguments)
+    sources = find_sources(options.inputs)
+    if not sources:
+        raise Stop(
+            f"No CT was found in {', '.join(map(str, options.inputs))}: there has to be a .nii.gz, .nii or .nrrd file, "
+            "or a folder of DICOM files."
+        )
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - what the workers import again should be little
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from lib.disk import make_folder  # noqa: PLC0415
+    from lib.refusals import Refusal  # noqa: PLC0415
+    from scripts.analysis.facts import FactsTable  # noqa: PLC0415
+    from scripts.analysis.run import Plan, Run  # noqa: PLC0415
+    from scripts.analysis.table import TABLE  # noqa: PLC0415
+
+    out = Path(os.path.abspath(options.out.expanduser()))  # noqa: PTH100 - shown to the user as it was given
+    try:
+        models = champions(options.models, options.task)
+        plan = Plan(
+            sources=sources,
+            settings=Settings(task=options.task, models=options.models.resolve(), out=out, labels=options.labels),
+            models=models,
+            facts=FactsTable(options.facts) if options.facts else None,
+            workers=options.workers or default_workers(),
+        )
+        make_folder(out)
+        with (
+            FileLock(out / ".analysis.lock", timeout=0),
+            tqdm(total=len(sources), unit="case", disable=options.quiet) as bar,
+        ):
+            counts = Run(plan, bar).go()
+    except KeyboardInterrupt:
+        print(f"Stopped. The same command goes on with {out} where it stopped.", file=sys.stderr)
+        return 130
+    except Timeout as timeout:
+        raise Stop(f"Another analysis is writing to {out}: wait for it, or choose another --out.") from timeout
+    except Refusal as refusal:
+        raise Stop(str(refusal)) from refusal
+    except OSError as error:
+        raise Stop(
+            f"{error.filename or out} cannot be written ({error.strerror or error}): start the same command again when "
+            "it can; what is done is kept."
+        ) from error
+    print(f"The table is {out / TABLE}.\n{summary(counts)}")
+    return 0
+
+
+def summary(counts: Counts) -> str:
+    """How many cases were analysed, why the others were not, and how fast it was."""
+    total = counts.before + counts.now
+    lines = [f"{total} cases: {total - counts.failed} analysed, {counts.failed} failed."]
+    if counts.before:
+        lines.append(f"{counts.before} of them were done before.")
+    common = counts.reasons.most_common(_REASONS_SHOWN)
+    lines += [f"{number:6} failed: {reason}" for reason, number in common]
+    if len(counts.reasons) > len(common):
+        lines.append(f"       and {len(counts.reasons) - len(common)} other reasons, which the table names.")
+    if counts.now:
+        lines.append(f"{60 * counts.now / max(counts.seconds, 0.001):.1f} cases a minute.")
+    return "\n".join(lines)
+
+
+def champions(models: Path, task: str) -> dict[str, str]:
+    """The versions that take part in an answer: task to version.
+
+    Raises:
+        Refusal: one of them cannot be used.
+    """
+    from lib.models import Registry  # noqa: PLC0415
+    from lib.tasks import TASKS  # noqa: PLC0415
+
+    registry = Registry(models)
+    found = {name: registry.champion(name) for name in ("l3_slice", *(TASKS[task].parts or (task,)))}
+    return {name: version.name for name, version in found.items() if version}
+
+
+def default_workers() -> int:
+    """As many as there are cores, and as memory allows for with large CTs."""
+    import psutil  # noqa: PLC0415
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(psutil.virtual_memory().available / 1e9 / _GB_PER_WORKER)))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(
+        prog="analyse.py", description="Find the L3 slice of many CTs, measure its muscle and fat, and draw them."
+    )
+    parser.add_argument(
+        "inputs",
+        type=Path,
+        nargs="+",
+        metavar="FILE_OR_FOLDER",
+        help="NIfTI, NRRD, or folders of these or of DICOM series, searched with all folders in them",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the results")
+    parser.add_argument("--task", choices=_TASKS, default=_TASKS[0], help="default: %(default)s")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="FOLDER", help="folder of all models")
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="CSV",
+        help="sex, age_years, height_m, weight_kg, slice_index of cases that a column case or file names",
+    )
+    parser.add_argument("--labels", action="store_true", help="also write the labels as NIfTI")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="cases at once (default: by cores and memory)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

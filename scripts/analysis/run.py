@@ -1,0 +1,248 @@
+"""An analysis of many cases into one folder, from wherever it was stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lib.anatomy.schemas import SCHEMAS
+from lib.disk import make_folder
+from lib.images.dicom import ct_series
+from lib.refusals import Refusal
+from lib.stores.files import signature_of
+from scripts.analysis.facts import FactsTable
+from scripts.analysis.journal import Entry, Journal
+from scripts.analysis.processes import run_each
+from scripts.analysis.sources import LABELS, Case, name_cases, series_id
+from scripts.analysis.table import ANALYSED, FAILED, OVERLAYS, failed_row, write_table
+from scripts.analysis.worker import Result, Settings
+from scripts.command import Stop
+
+ERRORS = "errors.log"
+_TABLE_EVERY_S = 60.0  # that of ten thousand cases takes a second to write
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        sources: path to a name of every file and folder, as :func:`scripts.analysis.sources.find_sources` finds them.
+        settings: for the workers.
+        models: the version that answers, by task; another one makes results anew.
+        facts: what the user knows of the patients.
+        workers: processes at once.
+    """
+
+    sources: Mapping[Path, str]
+    settings: Settings
+    models: Mapping[str, str]
+    facts: FactsTable | None = None
+    workers: int = 1
+
+
+@dataclass
+class Counts:
+    """How it went.
+
+    Attributes:
+        before: cases that were done before.
+        now: cases that were done now.
+        seconds: what that took.
+        reasons: of all failed cases, with their number.
+    """
+
+    before: int = 0
+    now: int = 0
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """Cases that could not be answered."""
+        return sum(self.reasons.values())
+
+
+class Run:
+    """One run over a plan. Nobody else may be writing to the folder.
+
+    Args:
+        plan: what is to be done.
+        bar: shows how far it is; its total is the number of sources.
+
+    Raises:
+        Stop: the folder holds something else, or the table of facts does not fit.
+        OSError: the folder cannot be written to.
+    """
+
+    def __init__(self, plan: Plan, bar: tqdm) -> None:
+        self._plan, self._bar = plan, bar
+        self._out = plan.settings.out
+        self._journal = Journal(self._out, plan.settings.task)
+        self._ids = name_cases(plan.sources, self._journal.ids)
+        if plan.facts and (unused := plan.facts.check((case_id, path) for path, case_id in self._ids.items())):
+            bar.write(unused, file=sys.stderr)
+        self._stamps: dict[str, dict[str, Any]] = {}
+        self.counts = Counts()
+
+    def go(self) -> Counts:
+        """Analyse what is not done yet.
+
+        Raises:
+            Stop: the disk is full.
+            OSError: the disk does not take the table or the journal.
+        """
+        start = last = time.monotonic()
+        make_folder(self._out / OVERLAYS)
+        if self._plan.settings.labels:
+            make_folder(self._out / LABELS)
+        self._remove_left_overs()
+        try:
+            with closing(run_each(self._to_do(), self._plan.workers, self._plan.settings)) as finished:
+                for case, result in finished:
+                    self._keep(case, result)
+                    if time.monotonic() - last > _TABLE_EVERY_S:
+                        self._write_table()
+                        last = time.monotonic()
+        finally:
+            self.counts.seconds = time.monotonic() - start
+            self._journal.compact()
+            self._write_table()
+        mine = {str(path) for path in self._plan.sources}
+        for entry in self._journal.entries:
+            if entry.path in mine and entry.row["status"] == FAILED:
+                reason = str(entry.row["reason"]).replace(Path(entry.path).name, "the file")
+                self.counts.reasons[reason[:1].upper() + reason[1:]] += 1
+        return self.counts
+
+    def _to_do(self) -> Iterator[Case]:
+        """The cases that are not done, folders of DICOM opened only when their turn comes."""
+        for path, case_id in self._ids.items():
+            try:
+                signature = signature_of(path)
+            except OSError as error:
+                case = Case(id=case_id, path=path)
+                self._keep(case, _unreadable(case, error))
+                continue
+            earlier = self._journal.of_source(path)
+            if earlier and len(earlier) == earlier[0].of and all(self._is_done(entry, signature) for entry in earlier):
+                self._bar.total += len(earlier) - 1
+                self._bar.update(len(earlier))
+                self.counts.before += len(earlier)
+                continue
+            yield from self._cases(path, case_id, signature)
+
+    def _cases(self, path: Path, case_id: str, signature: str) -> Iterator[Case]:
+        whole = Case(id=case_id, path=path, wishes=self._wishes(case_id, path))
+        cases = [whole]
+        if path.is_dir():
+            try:
+                series = ct_series(path)
+            except Refusal as refusal:
+                self._stamps[whole.key] = self._stamp(whole, signature)
+                self._replace(path, {whole.key})
+                self._keep(whole, Result(row=failed_row(whole, str(refusal))))
+                return
+            except OSError as error:
+                self._keep(whole, _unreadable(whole, error))
+                return
+            cases = [
+                Case(
+                    id=(series_name := series_id(case_id, uid, len(series))),
+                    path=path,
+                    series=uid,
+                    files=tuple(files),
+                    of=len(series),
+                    wishes=self._wishes(series_name, path),
+                )
+                for uid, files in series.items()
+            ]
+        self._replace(path, {case.key for case in cases})
+        self._bar.total += len(cases) - 1
+        for case in cases:
+            self._stamps[case.key] = self._stamp(case, signature)
+            earlier = self._journal.of(case)
+            if earlier and self._is_done(earlier, signature):
+                self.counts.before += 1
+                self._bar.update()
+                continue
+            yield case
+
+    def _wishes(self, case_id: str, path: Path) -> dict[str, Any]:
+        return self._plan.facts.of(case_id, path) if self._plan.facts else {}
+
+    def _stamp(self, case: Case, signature: str) -> dict[str, Any]:
+        return {"file": signature, "models": dict(self._plan.models), "wishes": dict(case.wishes), "id": case.id}
+
+    def _is_done(self, entry: Entry, signature: str) -> bool:
+        case = Case(
+            id=entry.row["case"],
+            path=Path(entry.path),
+            series=entry.series,
+            wishes=self._wishes(entry.row["case"], Path(entry.path)),
+        )
+        return (
+            entry.final
+            and entry.stamp == self._stamp(case, signature)
+            and (entry.row["status"] == FAILED or all(path.exists() for path in self._outputs(case.id)))
+        )
+
+    def _outputs(self, case_id: str) -> list[Path]:
+        label = [self._out / LABELS / f"{case_id}.nii.gz"] if self._plan.settings.labels else []
+        return [self._out / OVERLAYS / f"{case_id}.png", *label]
+
+    def _keep(self, case: Case, result: Result) -> None:
+        if result.disk:
+            raise Stop(
+                f"The disk refused the results of {case.id} ({result.disk}): make room, or choose another --out, and "
+                "start the same command again; what is done is kept."
+            )
+        if result.trace:
+            with (self._out / ERRORS).open("a", encoding="utf-8", errors="replace") as log:
+                log.write(f"{case.path}\n{result.trace}\n")
+        if result.row["status"] != ANALYSED:
+            self._remove_outputs(case.id)
+        self._journal.add(
+            Entry(
+                path=str(case.path),
+                series=case.series,
+                of=case.of,
+                stamp=self._stamps.get(case.key, {}),
+                final=result.final,
+                row=result.row,
+            )
+        )
+        self.counts.now += 1
+        self._bar.update()
+
+    def _replace(self, path: Path, keys: set[str]) -> None:
+        """Leave out what a file or folder held before and does not hold any more."""
+        for entry in self._journal.of_source(path):
+            if entry.key not in keys:
+                self._journal.forget(entry)
+                self._remove_outputs(entry.row["case"])
+
+    def _remove_outputs(self, case_id: str) -> None:
+        for path in (self._out / OVERLAYS / f"{case_id}.png", self._out / LABELS / f"{case_id}.nii.gz"):
+            path.unlink(missing_ok=True)
+
+    def _remove_left_overs(self) -> None:
+        """What a killed process was writing."""
+        for path in (*(self._out / OVERLAYS).glob("*.new"), *(self._out / LABELS).glob(".*.part.nii.gz")):
+            path.unlink(missing_ok=True)
+
+    def _write_table(self) -> None:
+        write_table(self._out, SCHEMAS[self._plan.settings.task], (entry.row for entry in self._journal.entries))
+
+
+def _unreadable(case: Case, error: OSError) -> Result:
+    reason = f"{case.path.name} cannot be read ({error.strerror or error})."
+    return Result(row=failed_row(case, reason), final=False)

@@ -1,0 +1,155 @@
+"""Which CTs lie in files and folders, and by which id each of them is known."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydicom.misc import is_dicom
+
+from lib.images.dicom import holds_dicom
+from lib.images.files import image_suffix
+from lib.stores.folder import OWN_FOLDER
+from lib.stores.names import folder_name
+from scripts.command import Stop
+
+JOURNAL = ".analysis.jsonl"
+"""What a folder of results is known by."""
+LABELS = "segmentations"
+_NO_IMAGES = {OWN_FOLDER, "labels", "truth"}  # a server's and a cohort's labels
+_LONGEST_ID = 120
+_HASH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One CT to analyse.
+
+    Attributes:
+        id: unique among the results, and a file name on any system.
+        path: an image file, or the folder of a DICOM series.
+        series: the SeriesInstanceUID, "" for a file.
+        files: those of the series.
+        of: how many series the folder holds.
+        wishes: what is known and wanted of it beyond the image, as in the params of a request.
+    """
+
+    id: str
+    path: Path
+    series: str = ""
+    files: tuple[Path, ...] = ()
+    of: int = 1
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What it is, however it is called."""
+        return f"{self.path}::{self.series}"
+
+
+def find_sources(given: Sequence[Path]) -> dict[Path, str]:
+    """All image files and all folders with DICOM files in them, in and below what was given.
+
+    Folders are passed over in which a server, a cohort of phantoms or an analysis keeps labels, and hidden ones.
+
+    Args:
+        given: files and folders; a DICOM file stands for its folder.
+
+    Returns:
+        Absolute path to a name from where it lies, sorted by path.
+
+    Raises:
+        Stop: one of them is not there.
+    """
+    found: dict[Path, str] = {}
+    for each in given:
+        path = Path(os.path.abspath(each.expanduser()))  # noqa: PTH100 - a link is a name of its own
+        if path.is_dir():
+            for source in _below(path):
+                parts = source.relative_to(path).parts or (path.name,)
+                found.setdefault(source, "_".join(parts))
+        elif path.is_file():
+            source = path.parent if not image_suffix(path.name) and is_dicom(path) else path
+            found.setdefault(source, source.name)
+        else:
+            raise Stop(f"There is no file or folder {each}; nothing was analysed.")
+    return dict(sorted(found.items()))
+
+
+def name_cases(found: Mapping[Path, str], known: Mapping[str, Path]) -> dict[Path, str]:
+    """An id for each source that nobody else has, also where a file system does not tell upper from lower case.
+
+    Args:
+        found: path to a name, as :func:`find_sources` gives it.
+        known: the ids that were given before, which stay as they are.
+
+    Returns:
+        Path to id.
+    """
+    ids = {path: case_id for case_id, path in known.items() if path in found}
+    taken = {case_id.casefold() for case_id in known}
+    for path, name in found.items():
+        if path in ids:
+            continue
+        case_id = _as_id(name)
+        if case_id.casefold() in taken:
+            case_id = f"{case_id}-{short_hash(str(path))}"
+        taken.add(case_id.casefold())
+        ids[path] = case_id
+    return ids
+
+
+def series_id(source_id: str, series: str, of: int) -> str:
+    """The id of a series: that of its folder, unless it shares the folder."""
+    return source_id if of == 1 else f"{source_id}~{short_hash(series)}"
+
+
+def source_id(case_id: str) -> str:
+    """The id of the file or folder that a case comes from."""
+    return case_id.split("~", maxsplit=1)[0]
+
+
+def short_hash(text: str) -> str:
+    """Eight characters that differ for different texts."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_HASH]
+
+
+def _below(root: Path) -> Iterator[Path]:
+    unreadable: list[Path] = []
+    walked: set[Path] = set()
+    for folder, folders, files in os.walk(
+        root, onerror=lambda error: unreadable.append(Path(error.filename)), followlinks=True
+    ):
+        here = Path(folder)
+        real = here.resolve()
+        if real in walked:  # a link back to where it came from
+            folders.clear()
+            continue
+        walked.add(real)
+        own = {LABELS} if JOURNAL in files else set()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NO_IMAGES | own)
+        yield from (here / name for name in files if not name.startswith(".") and image_suffix(name))
+        try:
+            if holds_dicom(here):
+                yield here
+        except OSError:
+            unreadable.append(here)
+    yield from unreadable  # reading it as a series will say why it cannot be read
+
+
+def _as_id(name: str) -> str:
+    text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    text = text[: len(text) - len(image_suffix(text))]
+    text = folder_name(re.sub(r"[\x00-\x1f\x7f~/\\]", "_", text).strip() or "ct")
+    if text[0] in ".=+-@":  # hidden, or a formula for a spreadsheet
+        text = f"_{text}"
+    if len(text.encode()) > _LONGEST_ID:
+        cut = text.encode()[: _LONGEST_ID - _HASH - 1].decode("utf-8", "ignore")
+        text = f"{cut}-{short_hash(name)}"
+    return text

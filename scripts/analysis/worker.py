@@ -1,0 +1,142 @@
+"""Analyses cases in a process of its own. What takes long to import is imported when the process works, not before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scripts.analysis.sources import LABELS, Case
+
+if TYPE_CHECKING:
+    from lib.images import CTImage
+    from lib.infers.segmentation import Analysis
+
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all cases."""
+
+    task: str
+    models: Path
+    out: Path
+    labels: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a case.
+
+    Attributes:
+        row: of the table.
+        final: whether another try would end in the same way.
+        trace: where in the program something went wrong that nobody had thought of.
+        disk: what the disk of the results said when they could not be written; there is no row then.
+    """
+
+    row: dict[str, Any]
+    final: bool = True
+    trace: str = ""
+    disk: str = ""
+
+
+def work(pipe: connection.Connection, settings: Settings) -> None:
+    """Answer every case that comes through the pipe by its result, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then ends this process
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    analyst = _Analyst(settings)
+    pipe.send(READY)
+    while True:
+        try:
+            case = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(analyst.result(case))
+
+
+def _end_with_parent() -> None:
+    """Without this, a parent that was killed would leave processes that still write when it is started again."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+class _DiskError(Exception):
+    """Results could not be written."""
+
+
+class _Analyst:
+    def __init__(self, settings: Settings) -> None:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+        from lib.infers.champions import Champions  # noqa: PLC0415
+        from lib.infers.segmentation import SegmentationTask  # noqa: PLC0415
+        from lib.models import Registry  # noqa: PLC0415
+        from lib.tasks import TASKS  # noqa: PLC0415
+
+        threadpool_limits(1)
+        registry = Registry(settings.models)
+        self._task = SegmentationTask(TASKS[settings.task], Champions(registry, registry.compiled))
+        self._settings = settings
+
+    def result(self, case: Case) -> Result:
+        from lib.refusals import Refusal  # noqa: PLC0415
+        from scripts.analysis.table import failed_row  # noqa: PLC0415
+
+        start = time.perf_counter()
+        try:
+            row = self._row(case)
+        except Refusal as refusal:
+            row = failed_row(case, str(refusal))
+        except _DiskError as fault:
+            return Result(row={}, disk=str(fault))
+        except OSError as error:
+            row = failed_row(case, f"{case.path.name} cannot be read ({error.strerror or error}).")
+            return Result(row=row, final=False)
+        except MemoryError:
+            row = failed_row(case, "There was not enough memory for it: try fewer --workers.")
+            return Result(row=row, final=False)
+        except Exception as error:  # noqa: BLE001 - one odd file must not stop the analysis of a thousand
+            row = failed_row(case, f"The program failed ({type(error).__name__}: {error}); errors.log says where.")
+            return Result(row=row, final=False, trace=traceback.format_exc())
+        return Result(row=row | {"seconds": round(time.perf_counter() - start, 1)})
+
+    def _row(self, case: Case) -> dict[str, Any]:
+        from lib.images.files import read_ct, read_ct_series  # noqa: PLC0415
+        from lib.infers.options import InferOptions  # noqa: PLC0415
+        from scripts.analysis.table import analysed_row  # noqa: PLC0415
+
+        options = InferOptions.parse({**case.wishes, "overlay": "yes"})
+        image = read_ct_series(list(case.files)) if case.files else read_ct(case.path)
+        analysis = self._task.analyse(image, options)
+        try:
+            self._write(case, image, analysis)
+        except OSError as error:
+            raise _DiskError(error.strerror or str(error)) from error
+        return analysed_row(case, image, analysis)
+
+    def _write(self, case: Case, image: CTImage, analysis: Analysis) -> None:
+        from lib.disk import patiently, write_file  # noqa: PLC0415
+        from lib.images.files import write_label  # noqa: PLC0415
+        from scripts.analysis.table import OVERLAYS  # noqa: PLC0415
+
+        assert analysis.overlay is not None
+        write_file(self._settings.out / OVERLAYS / f"{case.id}.png", analysis.overlay)
+        if self._settings.labels:
+            target = self._settings.out / LABELS / f"{case.id}.nii.gz"
+            part = target.with_name(f".{case.id}.part.nii.gz")
+            try:
+                write_label(part, analysis.label, image)
+                patiently(lambda: part.replace(target))
+            finally:
+                part.unlink(missing_ok=True)
