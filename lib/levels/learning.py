@@ -120,7 +120,8 @@ def _blurred(view: torch.Tensor, sigma: float) -> torch.Tensor:
     reach = int(3 * sigma) + 1
     bell = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     weights = (bell / bell.sum())[None, None, :, None]
-    return functional.conv2d(view[:, None], weights, padding=(reach, 0))[:, 0]
+    padded = functional.pad(view[:, None], (0, 0, reach, reach), mode="replicate")
+    return functional.conv2d(padded, weights)[:, 0]
 
 
 def loss_of(found: dict[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:

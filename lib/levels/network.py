@@ -57,15 +57,23 @@ class LevelNet(nn.Module):
         counted = counted.masked_fill(~within, _NEVER)
         anchors = anchors.masked_fill(~within, _NEVER)
         anchors = torch.cat([torch.zeros_like(anchors[..., :1]), anchors], dim=2).log_softmax(dim=2)
-        found = self.after(torch.cat([seen, _counts(counted, anchors)], dim=1))
+        found = self.after(torch.cat([seen, counts(counted, anchors)], dim=1))
         return {name: head(found) for name, head in self.heads.items()} | {"anchors": anchors, "counted": counted}
 
 
 _NEVER = -30.0
 
 
-def _counts(endplates: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """How many vertebrae every row is above each anchor, in tens, and how surely the anchor is in view; (b, 4, n)."""
+def counts(endplates: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """How many vertebrae every row is above each anchor, in tens, and how surely the anchor is in view.
+
+    Args:
+        endplates: (b, 1, n) logits.
+        anchors: (b, 2, 1 + n) log probabilities of their places, the first entry for "nowhere".
+
+    Returns:
+        (b, 4, n): first the counts, then the certainties.
+    """
     upto = endplates.sigmoid().cumsum(dim=2) / _ROWS_PER_ENDPLATE
     place = anchors[..., 1:].exp()
     there = place.sum(dim=2, keepdim=True)
