@@ -93,7 +93,8 @@ def measure(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, slice_in
     voxel = image.voxel_cm3
     if slice_index is not None:
         axis = image.foot_to_head_axis
-        hu, label, voxel = hu.take(slice_index, axis), label.take(slice_index, axis), image.slice_area_cm2()
+        hu, label = (np.moveaxis(each, axis, 0)[slice_index] for each in (hu, label))  # `take` copies the volume
+        voxel = image.slice_area_cm2()
     on_slice = slice_index is not None
     labelled = label > 0
     hu, values = hu[labelled], label[labelled]
