@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,12 @@ class FactsTable:
             more = f" And {len(wrong) - _SHOWN} more." if len(wrong) > _SHOWN else ""
             raise Stop(f"Nothing was analysed; put right in {path.name}: {' '.join(wrong[:_SHOWN])}{more}")
 
-    def check(self, sources: Iterable[tuple[str, Path]]) -> str:
+    def check(self, sources: Mapping[Path, str], ids: Mapping[Path, str]) -> str:
         """See that every row says which source it means.
 
         Args:
-            sources: id and path of each.
+            sources: path to what it is called below the folder that was given.
+            ids: path to the id of its case.
 
         Returns:
             A sentence on rows that mean none, or "".
@@ -77,9 +78,9 @@ class FactsTable:
             Stop: a row's name is that of several sources.
         """
         meant: dict[str, set[str]] = {}
-        for case_id, path in sources:
-            for name in _names(case_id, path):
-                meant.setdefault(name, set()).add(case_id)
+        for path, below in sources.items():
+            for name in _names(ids[path], path, below):
+                meant.setdefault(name, set()).add(ids[path])
         several = [row.line for key, row in self._rows.items() if len(meant.get(key, ())) > 1]
         if several:
             raise Stop(
@@ -89,17 +90,17 @@ class FactsTable:
         none = [row.line for key, row in self._rows.items() if source_id(key) not in meant]
         return f"{self._name} names no case in line {_listed(none)}; {len(none)} rows were not used." if none else ""
 
-    def of(self, case_id: str, path: Path) -> dict[str, Any]:
-        """What is known of a case, as in the params of a request."""
-        for name in (case_id, *_names(source_id(case_id), path)):
+    def of(self, case_id: str, path: Path, below: str) -> dict[str, Any]:
+        """What is known of a case, as in the params of a request; arguments as in :meth:`check`."""
+        for name in (case_id, *_names(source_id(case_id), path, below)):
             if name in self._rows:
                 return dict(self._rows[name].values)
         return {}
 
 
-def _names(case_id: str, path: Path) -> list[str]:
+def _names(case_id: str, path: Path, below: str) -> list[str]:
     stem = path.name[: len(path.name) - len(image_suffix(path.name))]
-    return list(dict.fromkeys([case_id, str(path), path.name, stem]))
+    return list(dict.fromkeys([case_id, str(path), below, path.name, stem]))
 
 
 def _listed(lines: list[int]) -> str:

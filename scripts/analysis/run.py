@@ -35,7 +35,7 @@ class Plan:
     """What is to be done.
 
     Attributes:
-        sources: path to a name of every file and folder, as :func:`scripts.analysis.sources.find_sources` finds them.
+        sources: as :func:`scripts.analysis.sources.find_sources` finds them.
         settings: for the workers.
         models: the version that answers, by task; another one makes results anew.
         facts: what the user knows of the patients.
@@ -88,7 +88,7 @@ class Run:
         self._out = plan.settings.out
         self._journal = Journal(self._out, plan.settings.task)
         self._ids = name_cases(plan.sources, self._journal.ids)
-        if plan.facts and (unused := plan.facts.check((case_id, path) for path, case_id in self._ids.items())):
+        if plan.facts and (unused := plan.facts.check(plan.sources, self._ids)):
             bar.write(unused, file=sys.stderr)
         self._stamps: dict[str, dict[str, Any]] = {}
         self.counts = Counts()
@@ -119,8 +119,7 @@ class Run:
         mine = {str(path) for path in self._plan.sources}
         for entry in self._journal.entries:
             if entry.path in mine and entry.row["status"] == FAILED:
-                reason = str(entry.row["reason"]).replace(Path(entry.path).name, "the file")
-                self.counts.reasons[reason[:1].upper() + reason[1:]] += 1
+                self.counts.reasons[str(entry.row["reason"]).replace(Path(entry.path).name, "the file")] += 1
         return self.counts
 
     def _to_do(self) -> Iterator[Case]:
@@ -177,7 +176,7 @@ class Run:
             yield case
 
     def _wishes(self, case_id: str, path: Path) -> dict[str, Any]:
-        return self._plan.facts.of(case_id, path) if self._plan.facts else {}
+        return self._plan.facts.of(case_id, path, self._plan.sources[path]) if self._plan.facts else {}
 
     def _stamp(self, case: Case, signature: str) -> dict[str, Any]:
         return {"file": signature, "models": dict(self._plan.models), "wishes": dict(case.wishes), "id": case.id}

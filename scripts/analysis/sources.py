@@ -62,7 +62,7 @@ def find_sources(given: Sequence[Path]) -> dict[Path, str]:
         given: files and folders; a DICOM file stands for its folder.
 
     Returns:
-        Absolute path to a name from where it lies, sorted by path.
+        Absolute path to its path below what was given, sorted by the former.
 
     Raises:
         Stop: one of them is not there.
@@ -72,8 +72,7 @@ def find_sources(given: Sequence[Path]) -> dict[Path, str]:
         path = Path(os.path.abspath(each.expanduser()))  # noqa: PTH100 - a link is a name of its own
         if path.is_dir():
             for source in _below(path):
-                parts = source.relative_to(path).parts or (path.name,)
-                found.setdefault(source, "_".join(parts))
+                found.setdefault(source, path.name if source == path else source.relative_to(path).as_posix())
         elif path.is_file():
             source = path.parent if not image_suffix(path.name) and is_dicom(path) else path
             found.setdefault(source, source.name)
@@ -86,7 +85,7 @@ def name_cases(found: Mapping[Path, str], known: Mapping[str, Path]) -> dict[Pat
     """An id for each source that nobody else has, also where a file system does not tell upper from lower case.
 
     Args:
-        found: path to a name, as :func:`find_sources` gives it.
+        found: as :func:`find_sources` gives it.
         known: the ids that were given before, which stay as they are.
 
     Returns:

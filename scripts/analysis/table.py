@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ _OF_ANY = ("area_cm2", "mean_hu", "sd_hu")
 _OF_MUSCLE = ("muscle_range_area_cm2", "muscle_range_mean_hu", "muscle_range_sd_hu", "intramuscular_fat_area_cm2")
 _INDICES = ("smi_cm2_m2", "bmi_kg_m2")
 _CALLS = tuple(cutoff.name for cutoff in CUTOFFS if cutoff.level is Level.L3)
+_OPTION = re.compile(r"\(params\.(\w+)\)")
+"""How a warning of the server says where a missing fact can be given."""
 
 
 def columns(schema: LabelSchema) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def analysed_row(case: Case, image: CTImage, analysis: Analysis) -> dict[str, An
         "not_judged": "; ".join(
             f"{each['cutoff']}: {each['reason']}" for each in measurements["not_judged"] if each["cutoff"] in _CALLS
         ),
-        "warnings": " ".join(params["warnings"]),
+        "warnings": _OPTION.sub(r"(--facts, column \1)", " ".join(params["warnings"])),
         "overlay": f"{OVERLAYS}/{case.id}.png",
     }
     for name, numbers in measurements["regions"].items():
