@@ -63,6 +63,8 @@ class SpineLevels:
         confidence: 0 to 1.
         candidates: what else could be L3: the reading in words and its slice, the likeliest first.
         warnings: plain sentences that say what speaks against the answer.
+        variants: what is unusual about the spine, in the terms of Ha 2021; a trained detector tells them.
+        convention: how the vertebrae were counted, as one sentence; "" where they were not.
     """
 
     levels: tuple[VertebralLevel, ...]
@@ -70,6 +72,8 @@ class SpineLevels:
     confidence: float
     candidates: tuple[tuple[str, int], ...] = ()
     warnings: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    convention: str = ""
 
 
 def find_levels(image: CTImage) -> SpineLevels:

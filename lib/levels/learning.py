@@ -18,7 +18,8 @@ ROWS = 384
 _LEAST_ROWS = 30
 _WHOLE = 0.3
 _WEIGHTS = {
-    "identity": 1.0, "endplate": 1.0, "counted": 1.0, "rib": 0.5, "anchors": 0.3, "crest": 0.3, "transitional": 0.3
+    "identity": 1.0, "endplate": 1.0, "superior": 0.5, "counted": 1.0, "rib": 0.5, "anchors": 0.3, "crest": 0.3,
+    "transitional": 0.3,
 }  # fmt: skip
 _ENDPLATES_ARE_RARE = 4.0
 
@@ -30,7 +31,7 @@ class Sample:
     Attributes:
         frontal: (2, n, 96) float32.
         sagittal: (2, n, 56) float32.
-        targets: (5, n) float32: identity, endplate, rib, crest, transitional; NaN where not known.
+        targets: (6, n) float32: identity, endplate, superior, rib, crest, transitional; NaN where not known.
     """
 
     frontal: torch.Tensor
@@ -44,7 +45,7 @@ class Sample:
             np.where(each == UNKNOWN, np.nan, each) for each in (targets.identity, targets.rib, targets.transitional)
         ]
         identity, rib, transitional = classes
-        rows = np.stack([identity, targets.endplate, rib, targets.crest, transitional])
+        rows = np.stack([identity, targets.endplate, targets.superior, rib, targets.crest, transitional])
         return cls(
             frontal=torch.from_numpy(views.frontal.astype(np.float32)),
             sagittal=torch.from_numpy(views.sagittal.astype(np.float32)),
@@ -108,7 +109,7 @@ def augmented(sample: Sample, generator: torch.Generator) -> tuple[torch.Tensor,
         full = torch.zeros(2, ROWS, view.shape[2])
         full[:, offset : offset + count] = torch.where(view > 0, changed, view)
         made.append(full)
-    targets = torch.full((5, ROWS), torch.nan)
+    targets = torch.full((len(sample.targets), ROWS), torch.nan)
     targets[:, offset : offset + count] = sample.targets[:, place.round().long().clamp(0, n - 1)]
     return made[0], made[1], targets
 
@@ -129,13 +130,14 @@ def loss_of(found: dict[str, torch.Tensor], targets: torch.Tensor) -> dict[str, 
 
     Args:
         found: what :class:`lib.levels.network.LevelNet` gives.
-        targets: (b, 5, n).
+        targets: (b, 6, n).
     """
-    identity, endplate, rib, crest, transitional = targets.unbind(1)
+    identity, endplate, superior, rib, crest, transitional = targets.unbind(1)
     parts = {
         "identity": _classes(found["identity"], identity),
         "rib": _classes(found["rib"], rib),
         "endplate": _heat(found["endplate"], endplate, _ENDPLATES_ARE_RARE),
+        "superior": _heat(found["superior"], superior, _ENDPLATES_ARE_RARE),
         "counted": _heat(found["counted"], endplate, 1.0),
         "crest": _heat(found["crest"], crest, _ENDPLATES_ARE_RARE),
         "transitional": _heat(found["transitional"], transitional, 1.0),

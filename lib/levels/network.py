@@ -9,7 +9,7 @@ from torch import nn
 from lib.levels.targets import IDENTITIES, RIB
 from lib.levels.views import FRONTAL_MM, SAGITTAL_MM
 
-HEADS = {"endplate": 1, "crest": 1, "transitional": 1, "rib": len(RIB), "identity": len(IDENTITIES)}
+HEADS = {"endplate": 1, "superior": 1, "crest": 1, "transitional": 1, "rib": len(RIB), "identity": len(IDENTITIES)}
 ANCHORS = ("T1", "S1")
 """Where counting begins; many images show none of them."""
 _WIDTHS = (12, 24, 32)

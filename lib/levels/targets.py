@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ class Targets:
         identity: (n,) int8, index into :data:`IDENTITIES` or UNKNOWN. A vertebra owns the rows from its inferior
             endplate up to that of the vertebra above it, with the disc between them.
         endplate: (n,) float32, 1 at an inferior endplate, falling to 0 within some mm; NaN where not known.
+        superior: (n,) float32, the same for superior endplates.
         rib: (n,) int8, index into :data:`RIB` of the ribs of the vertebra in this row, or UNKNOWN.
         crest: (n,) float32, 1 at the height of an iliac crest; NaN where not known.
         transitional: (n,) int8, 1 on a lumbosacral transitional vertebra, 0 on others, or UNKNOWN.
@@ -43,6 +45,7 @@ class Targets:
 
     identity: npt.NDArray[np.int8]
     endplate: npt.NDArray[np.float32]
+    superior: npt.NDArray[np.float32]
     rib: npt.NDArray[np.int8]
     crest: npt.NDArray[np.float32]
     transitional: npt.NDArray[np.int8]
@@ -65,9 +68,11 @@ def targets_of(upright: CTImage, label: npt.NDArray, course: SpineCourse) -> Tar
         raise ValueError("nothing in the label tells a vertebral level")
     n = len(course)
     identity = _identities(n, inferior, marks)
+    known = identity != UNKNOWN
     return Targets(
         identity=identity,
-        endplate=_endplates(n, inferior, identity),
+        endplate=_endplates(n, inferior.values(), known),
+        superior=_endplates(n, marks.superior_endplates(), known if marks.extents() else np.zeros(n, bool)),
         rib=_ribs(identity, marks),
         crest=_crests(n, marks),
         transitional=_transitional(identity, marks),
@@ -124,6 +129,10 @@ class _Marks:
             found["L3"] = float(np.median(chosen))
         return found
 
+    def superior_endplates(self) -> list[float]:
+        """The rows of the superior endplates of the vertebrae that are marked, where they are in view."""
+        return [high for _, high in self.extents().values() if high < len(self._course) - 2]
+
     def rib_length_mm(self) -> float:
         """Of the longer of the two last ribs; 0 where none is marked."""
         points = self._points.get("last_rib", np.empty((0, 3)))
@@ -175,10 +184,10 @@ def _neighbours(level: str, known: list[str], extents: dict[str, tuple[float, fl
     return above, lower[0] if lower else None
 
 
-def _endplates(n: int, inferior: dict[str, float], identity: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+def _endplates(n: int, places: Iterable[float], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     rows = np.arange(n)
-    heat = np.where(identity != UNKNOWN, 0.0, np.nan)
-    for row in inferior.values():
+    heat = np.where(known, 0.0, np.nan)
+    for row in places:
         away = (rows - row) * STEP_MM
         near = np.abs(away) <= _AROUND_ENDPLATE_MM
         bell = np.exp(-0.5 * (away / _ENDPLATE_SPREAD_MM) ** 2)

@@ -18,7 +18,7 @@ def sample():
     """Every row of the views is as bright as its identity is far down the list."""
     identity = torch.arange(N) * len(IDENTITIES) // N
     bright = 0.2 + 0.6 * identity / len(IDENTITIES)
-    targets = torch.full((5, N), torch.nan)
+    targets = torch.full((6, N), torch.nan)
     targets[0] = identity
     targets[1] = (identity.diff(prepend=identity[:1]) > 0).float()
     return Sample(
@@ -32,7 +32,7 @@ def sample():
 def test_targets_stay_with_their_rows(sample, seed):
     frontal, sagittal, targets = augmented(sample, torch.Generator().manual_seed(seed))
     assert frontal.shape == (2, ROWS, 96)
-    assert targets.shape == (5, ROWS)
+    assert targets.shape == (6, ROWS)
     known = ~targets[0].isnan()
     assert known.sum() >= 20
     for view in (frontal, sagittal):
@@ -48,22 +48,22 @@ def test_every_sample_comes_once_in_a_round(sample):
         for i in range(1, 5)
     ]
     for i, each in enumerate(samples):
-        each.targets[2] = i
+        each.targets[3] = i
     made = batches(samples, 2, torch.Generator().manual_seed(0))
-    seen = [int(one[2][~one[2].isnan()][0]) for _ in range(2) for one in next(made)[2]]
+    seen = [int(one[3][~one[3].isnan()][0]) for _ in range(2) for one in next(made)[2]]
     assert sorted(seen) == [0, 1, 2, 3]
 
 
 def test_what_is_not_known_teaches_nothing(sample):
     torch.manual_seed(0)
     found = LevelNet().eval()(sample.frontal[None], sample.sagittal[None])
-    unknown = torch.full((1, 5, N), torch.nan)
+    unknown = torch.full((1, 6, N), torch.nan)
     assert all(float(part.detach()) == 0 for part in loss_of(found, unknown).values())
     only_identity = unknown.clone()
     only_identity[0, 0] = sample.targets[0]
     parts = {name: float(part.detach()) for name, part in loss_of(found, only_identity).items()}
     assert parts["identity"] > 0
-    assert parts["rib"] == parts["crest"] == parts["transitional"] == parts["endplate"] == 0
+    assert parts["rib"] == parts["crest"] == parts["transitional"] == parts["endplate"] == parts["superior"] == 0
 
 
 def test_vertebrae_are_counted_from_their_anchor():

@@ -1,0 +1,202 @@
+"""What a numbered spine means: the levels, the slice of L3, variants, and how sure all of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.cold_start.levels import NO_L3, NO_SPINE, TOO_FEW, SpineLevels, VertebralLevel
+from lib.levels.decoding import Numbering
+from lib.levels.ensemble import Rows
+from lib.levels.targets import LEVELS, RIB
+from lib.levels.views import STEP_MM
+
+LUMBARISATION, SACRALISATION = "lumbarisation of S1", "sacralisation of the last lumbar vertebra"
+APLASIA, HYPOPLASIA, RUDIMENT = "no ribs of T12", "short ribs of T12 (below 3.8 cm)", "rudimentary ribs of L1"
+FOUR, SIX = "four lumbar vertebrae", "six lumbar vertebrae"
+
+_NEAR_MM = 10.0
+_LEAST_PROBABILITY = 0.5
+_WORTH_NAMING = 0.05
+_FEWEST = 3
+_CLEAR = 0.5
+_SEEN_ROWS = 8
+_MOST_CERTAIN = 0.99
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A vertebra of the likeliest numbering, rows from foot to head."""
+
+    name: str
+    low: int
+    high: int
+
+
+def read_levels(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice_mm: float) -> SpineLevels:
+    """Say which vertebrae are in view, where L3 ends, and what is unusual.
+
+    Args:
+        rows: what the networks say.
+        z_mm: (n,) height of the rows above the lowest slice.
+        slices: of the image.
+        slice_mm: from one to the next.
+    """
+    spine = [_Segment(*each) for each in rows.numbering.path if each[0] in LEVELS]
+    if not spine:
+        return SpineLevels(levels=(), l3_slice=None, confidence=0.0, warnings=(NO_SPINE,))
+    if len(spine) < _FEWEST:
+        return SpineLevels(levels=(), l3_slice=None, confidence=0.0, warnings=(TOO_FEW,))
+    levels = _levels(spine, rows, z_mm, slice_mm)
+    places = _places(spine, rows.numbering)
+
+    def slice_at(row: float) -> int:
+        return int(np.clip(round(float(np.interp(row, np.arange(len(z_mm)), z_mm)) / slice_mm), 0, slices - 1))
+
+    likely = [(name, row, mass) for name, row, mass in places if mass > _WORTH_NAMING]
+    candidates = tuple((f"L3, if {name} is L3", slice_at(row)) for name, row, _ in likely if name != "L3")
+    best = max(places, key=lambda place: place[2], default=None)
+    if best is None or best[2] < _LEAST_PROBABILITY:
+        in_image = float(rows.numbering.endplate["L3"].sum())
+        if in_image < _LEAST_PROBABILITY:
+            said = f"{NO_L3}: it shows about {spine[-1].name} to {spine[0].name}."
+            return SpineLevels(levels=levels, l3_slice=None, confidence=0.0, candidates=candidates, warnings=(said,))
+        whole = tuple((f"L3 with a probability of {mass:.0%}", slice_at(row)) for _, row, mass in likely)
+        said = "The view does not settle which vertebra is L3: the numbering is uncertain."
+        return SpineLevels(levels=(), l3_slice=None, confidence=0.0, candidates=whole, warnings=(said,))
+    _, row, mass = best
+    agreeing = np.mean([_agrees(row, alone) for alone in rows.by_fold])
+    return SpineLevels(
+        levels=levels,
+        l3_slice=slice_at(row),
+        confidence=round(min(_MOST_CERTAIN, mass * float(agreeing)), 3),
+        candidates=((f"L3 with a probability of {mass:.0%}", slice_at(row)), *candidates) if candidates else (),
+        warnings=_warnings(spine, rows),
+        variants=_variants(spine, rows),
+        convention=_convention(spine),
+    )
+
+
+def _levels(
+    spine: Sequence[_Segment], rows: Rows, z_mm: npt.NDArray[np.float64], slice_mm: float
+) -> tuple[VertebralLevel, ...]:
+    """The vertebrae from head to foot with their endplates."""
+    found = []
+    last = len(z_mm)
+    for segment in reversed(spine):
+        inferior = _exactly(rows.endplate, segment.low) if segment.low > 0 and segment.name != "S1" else None
+        half = (segment.low + segment.high) // 2
+        superior = None
+        if segment.high < last and segment.high > half:
+            superior = _exactly(rows.superior, half + int(rows.superior[half : segment.high].argmax()))
+        at = [None if row is None else float(np.interp(row, np.arange(last), z_mm)) for row in (superior, inferior)]
+        found.append(
+            VertebralLevel(
+                name=segment.name,
+                superior=None if at[0] is None else at[0] / slice_mm,
+                inferior=None if at[1] is None else at[1] / slice_mm,
+                superior_mm=at[0],
+                inferior_mm=at[1],
+            )
+        )
+    return tuple(found)
+
+
+def _exactly(heat: npt.NDArray[np.float64], row: int) -> float:
+    """The middle of the peak around a row, in fractions of rows."""
+    around = np.arange(max(0, row - 2), min(len(heat), row + 3))
+    return float((around * heat[around]).sum() / max(heat[around].sum(), 1e-9))
+
+
+def _places(spine: Sequence[_Segment], numbering: Numbering) -> list[tuple[str, float, float]]:
+    """For every inferior endplate in view: its vertebra, its row, and the probability that it is that of L3."""
+    l3 = numbering.endplate["L3"]
+    reach = round(_NEAR_MM / STEP_MM)
+    places = []
+    for segment in spine:
+        if segment.low == 0 or segment.name == "S1":
+            continue
+        around = np.arange(max(0, segment.low - reach), min(len(l3), segment.low + reach + 1))
+        mass = float(l3[around].sum())
+        row = float((around * l3[around]).sum() / mass) if mass > _WORTH_NAMING else float(segment.low)
+        places.append((segment.name, row, mass))
+    return places
+
+
+def _agrees(row: float, alone: Numbering) -> bool:
+    l3 = alone.endplate["L3"]
+    return bool(l3.sum() > _LEAST_PROBABILITY and abs(int(l3.argmax()) - row) * STEP_MM <= _NEAR_MM)
+
+
+def _variants(spine: Sequence[_Segment], rows: Rows) -> tuple[str, ...]:
+    """As Ha 2021 names them; only what is in view can be told."""
+    by_name = {segment.name: segment for segment in spine}
+    found = []
+    if (t12 := _whole(by_name.get("T12"), rows)) is not None and (l1 := _whole(by_name.get("L1"), rows)) is not None:
+        of_t12, of_l1 = (rows.rib[:, each.low : each.high].mean(axis=1) for each in (t12, l1))
+        if of_l1[RIB.index("none")] < 1 - _CLEAR:
+            found.append(RUDIMENT)
+        kind = RIB[int(of_t12.argmax())]
+        found += {"none": [APLASIA], "short": [HYPOPLASIA], "normal": []}[kind]
+    if "S1" in by_name and "L1" in by_name:
+        lumbar = [segment for segment in spine if segment.name.startswith("L")]
+        found += {4: [FOUR], 6: [SIX]}.get(len(lumbar), [])
+        for segment, name in ((by_name["S1"], LUMBARISATION), (lumbar[0], SACRALISATION)):
+            if rows.transitional[segment.low : segment.high].mean() > _CLEAR:
+                found.append(name)
+    return tuple(found)
+
+
+def _whole(segment: _Segment | None, rows: Rows) -> _Segment | None:
+    """A vertebra that is in view with its ribs, which leave it at its upper end."""
+    if segment is None or segment.low == 0 or segment.high > len(rows.endplate) - _SEEN_ROWS:
+        return None
+    return segment
+
+
+def _warnings(spine: Sequence[_Segment], rows: Rows) -> tuple[str, ...]:
+    by_name = {segment.name: segment for segment in spine}
+    warnings = []
+    whole = sum(segment.low > 0 and segment.high < len(rows.endplate) for segment in spine)
+    if whole < _FEWEST:
+        warnings.append(f"Few vertebrae are in view ({whole} whole ones), so the count is uncertain.")
+    if "S1" not in by_name:
+        warnings.append("The sacrum is not in view: the vertebrae are counted down from the ribs alone.")
+    ribbed = _last_with_ribs(spine, rows)
+    if ribbed is None:
+        warnings.append("The lowest ribs are not in view: the vertebrae are counted up from the sacrum alone.")
+    if ribbed is not None and "S1" in by_name:
+        between = LEVELS.index("S1") - LEVELS.index(ribbed) - 1 - ("L6" not in by_name) - ("L5" not in by_name)
+        if between != 5:
+            warnings.append(
+                f"Between the lowest ribs and the sacrum lie {between} vertebrae instead of 5: counted from above and "
+                "from below, L3 is not the same."
+            )
+    return tuple(warnings)
+
+
+def _last_with_ribs(spine: Sequence[_Segment], rows: Rows) -> str | None:
+    """The lowest vertebra that carries ribs that count, if the one below it is seen to carry none."""
+    below_has_none = False
+    for segment in spine:
+        if segment.name == "S1" or segment.low == 0:
+            continue
+        counts = float(rows.rib[RIB.index("normal"), segment.low : segment.high].mean()) > _CLEAR
+        if counts:
+            return segment.name if below_has_none else None
+        below_has_none = True
+    return None
+
+
+def _convention(spine: Sequence[_Segment]) -> str:
+    names = {segment.name for segment in spine}
+    if "T1" in names:
+        return "Counted from the first thoracic vertebra down; T12 is the twelfth, whatever ribs it carries."
+    if "S1" in names and "T12" in names:
+        return "Counted from the lowest ribs down and from the sacrum up, weighed against each other."
+    if "S1" in names:
+        return "Counted from the sacrum up; five lumbar vertebrae are assumed."
+    return "Counted from the lowest ribs down; twelve pairs of ribs are assumed."
