@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from lib.disk import write_json
-from lib.networks.nnunet.progress import Progress
+from lib.networks.progress import Progress
 
 
 @dataclass

@@ -15,10 +15,10 @@ import torch
 from lib.anatomy.schemas import SCHEMAS
 from lib.models import Manifest, Registry, Version
 from lib.models.verdict import Tolerances, Verdict
-from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import RECIPES, Recipe
 from lib.networks.nnunet.training import TrainingResult, discard, train, unfinished
 from lib.networks.nnunet.workspace import NETWORK
+from lib.networks.progress import Progress
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.trainers.gate import judge

@@ -29,10 +29,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.tensorboard import SummaryWriter
 
 from lib.disk import write_json
-from lib.networks.nnunet.children import child_process
+from lib.networks.children import child_process
 from lib.networks.nnunet.cross_validation import FoldDice
-from lib.networks.nnunet.progress import Epoch, append_epoch
 from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, TRAINER, Run, Workspace
+from lib.networks.progress import Epoch, append_epoch
 from lib.refusals import Refusal
 
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"

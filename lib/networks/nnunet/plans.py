@@ -17,7 +17,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from lib.disk import write_json
-from lib.networks.nnunet.children import child_process
+from lib.networks.children import child_process
 from lib.networks.nnunet.dataset import SLICE_THICKNESS_MM
 from lib.networks.nnunet.recipes import Recipe
 from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Run, Workspace

@@ -13,15 +13,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lib.disk import write_json
-from lib.networks.nnunet.children import Child, wait
+from lib.networks.children import Child, wait
+from lib.networks.fold_runner import FoldRunner, places
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
-from lib.networks.nnunet.fold_runner import FoldRunner, places
 from lib.networks.nnunet.parent import take_over_plans
-from lib.networks.nnunet.progress import Progress
 from lib.networks.nnunet.recipes import Recipe
 from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace
+from lib.networks.progress import Progress
 from lib.refusals import Refusal
+
+FOLD = "lib.networks.nnunet.fold"
 
 
 class CancelledError(Exception):
@@ -103,7 +105,15 @@ def train(
         with FileLock(space.lock, timeout=0):
             _set_up(space, run, slices, check_cancelled)
             wait(Child(space, "lib.networks.nnunet.plans", "preparation"), check_cancelled)
-            FoldRunner(space, run, where, on_progress, check_cancelled).train()
+            FoldRunner(
+                space,
+                where,
+                module=FOLD,
+                folds=run.folds,
+                epochs=run.epochs,
+                on_progress=on_progress,
+                check_cancelled=check_cancelled,
+            ).train()
             return _finish(space, run, slices)
     except Timeout as error:
         raise Refusal("A training of this task is running already: wait until it is done.", status=409) from error

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from lib.networks.nnunet.children import Child, GpuFullError
-from lib.networks.nnunet.progress import Epoch, EpochReader, Progress, last_epoch
-from lib.networks.nnunet.workspace import Run, Workspace
+from lib.networks.children import Child, GpuFullError, TrainingFiles
+from lib.networks.progress import Epoch, EpochReader, Progress, last_epoch
 from lib.refusals import Refusal
 
 _FOLD_BYTES = 3 * 2**30
@@ -52,21 +51,27 @@ class FoldRunner:
 
     Args:
         space: the files of the training.
-        run: what it is made of.
         where: the CPU or the GPUs.
+        module: trains a fold: ``python -m MODULE ROOT FOLD DEVICE``.
+        folds: how many.
+        epochs: of each.
         on_progress: told of every epoch.
         check_cancelled: raises when the training is called off.
     """
 
     def __init__(
         self,
-        space: Workspace,
-        run: Run,
+        space: TrainingFiles,
         where: Sequence[Place],
+        *,
+        module: str,
+        folds: int,
+        epochs: int,
         on_progress: Callable[[Progress], None],
         check_cancelled: Callable[[], None],
     ) -> None:
-        self._space, self._run, self._places = space, run, where
+        self._space, self._module, self._places = space, module, where
+        self._folds, self._epochs = folds, epochs
         self._on_progress, self._check_cancelled = on_progress, check_cancelled
         self._waiting: list[int] = []
 
@@ -76,10 +81,10 @@ class FoldRunner:
         Raises:
             Refusal: a fold did not end well.
         """
-        for fold in range(self._run.folds):
+        for fold in range(self._folds):
             if epoch := last_epoch(self._space.progress(fold)):
                 self._report(fold, epoch)
-        self._waiting = [fold for fold in range(self._run.folds) if not self._space.validation(fold).is_file()]
+        self._waiting = [fold for fold in range(self._folds) if not self._space.validation(fold).is_file()]
         try:
             while self._waiting or any(place.running for place in self._places):
                 for place in self._places:
@@ -97,8 +102,7 @@ class FoldRunner:
             fold = self._waiting.pop(0)
             reader = EpochReader(self._space.progress(fold))
             arguments = (str(fold), place.device)
-            module = "lib.networks.nnunet.fold"
-            child = Child(self._space, module, f"training of fold {fold}", arguments, place.environment)
+            child = Child(self._space, self._module, f"training of fold {fold}", arguments, place.environment)
             place.running[fold] = child, reader
 
     def _follow(self, place: Place) -> None:
@@ -131,9 +135,9 @@ class FoldRunner:
         self._on_progress(
             Progress(
                 fold=fold,
-                folds=self._run.folds,
+                folds=self._folds,
                 epoch=epoch.epoch,
-                epochs=self._run.epochs,
+                epochs=self._epochs,
                 loss=epoch.loss,
                 dice=epoch.dice,
                 class_dice=epoch.class_dice,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from lib.networks.nnunet.fold_runner import Place
-from lib.networks.nnunet.progress import Epoch
+from lib.networks.fold_runner import Place
+from lib.networks.progress import Epoch
 
 
 class TestRoomOnAGpu:

@@ -1,9 +1,9 @@
-"""A step that fails as it is told: ``python -m tests.networks.nnunet.failing_step WORKSPACE HOW``."""
+"""A step that fails as it is told: ``python -m tests.networks.failing_step WORKSPACE HOW``."""
 
 import errno
 import sys
 
-from lib.networks.nnunet.children import child_process
+from lib.networks.children import child_process
 from lib.refusals import Refusal
 
 FAILURES = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib.networks.nnunet.progress import Epoch, EpochReader, append_epoch, last_epoch
+from lib.networks.progress import Epoch, EpochReader, append_epoch, last_epoch
 
 
 def epoch(number: int) -> Epoch:

@@ -1,4 +1,4 @@
-"""Child processes of a training: each step of nnU-Net runs in one, since it reads its folders from the environment."""
+"""Child processes of a training: a fold in each, so that it has a core or a GPU of its own and can be ended."""
 
 from __future__ import annotations
 
@@ -12,13 +12,33 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
-from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[2]
 _REFUSED, _GPU_FULL, _DISK_FULL = 3, 4, 5
 _MARK = "refused: "
+
+
+class TrainingFiles(Protocol):
+    """Where a training keeps its files."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of all of them."""
+
+    def log(self, step: str) -> Path:
+        """What a child process said."""
+
+    def progress(self, fold: int) -> Path:
+        """The epochs of a fold, a line each."""
+
+    def validation(self, fold: int) -> Path:
+        """How a fold did on its held-out cases; written when the fold is done."""
+
+    def environment(self) -> dict[str, str]:
+        """Variables for the child processes."""
 
 
 class GpuFullError(Exception):
@@ -38,7 +58,7 @@ class Child:
 
     def __init__(
         self,
-        workspace: Workspace,
+        workspace: TrainingFiles,
         module: str,
         step: str,
         arguments: Sequence[str] = (),

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lib.networks.nnunet.children import Child, GpuFullError, wait
+from lib.networks.children import Child, GpuFullError, wait
 from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 
@@ -36,12 +36,12 @@ def waiting(workspace: Workspace) -> Iterator[tuple[Child, psutil.Process]]:
 )
 def test_what_went_wrong_in_a_step_reaches_the_user(workspace: Workspace, how: str, sentence: str) -> None:
     with pytest.raises(Refusal, match=sentence):
-        wait(Child(workspace, "tests.networks.nnunet.failing_step", "preparation", (how,)), lambda: None)
+        wait(Child(workspace, "tests.networks.failing_step", "preparation", (how,)), lambda: None)
 
 
 def test_a_full_gpu_is_told_apart_since_fewer_folds_may_fit(workspace: Workspace) -> None:
     with pytest.raises(GpuFullError):
-        wait(Child(workspace, "tests.networks.nnunet.failing_step", "training of fold 0", ("gpu",)), lambda: None)
+        wait(Child(workspace, "tests.networks.failing_step", "training of fold 0", ("gpu",)), lambda: None)
 
 
 def test_a_step_that_the_system_ends_can_be_started_again(waiting: tuple[Child, psutil.Process]) -> None:
