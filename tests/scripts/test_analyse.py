@@ -1,0 +1,236 @@
+"""Many CTs are analysed into one table, whatever some of them are and whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+from tqdm import tqdm
+
+from lib.anatomy.cutoffs import CUTOFFS
+from lib.anatomy.schemas import SARCOPENIA
+from lib.images import CTImage, read_ct
+from lib.images.files import write_ct
+from lib.phantoms.cohort import Cohort, CohortPlan
+from scripts.analyse import champions, main
+from scripts.analysis.run import Plan, Run
+from scripts.analysis.sources import JOURNAL, find_sources
+from scripts.analysis.table import TABLE, columns
+from scripts.analysis.worker import Settings
+from scripts.command import Stop
+from scripts.environment import ROOT
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory) -> Path:
+    """A slice at L3 as NIfTI, and one as a folder of DICOM."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for form in ("nifti", "dicom"):
+        plan = CohortPlan(
+            region="l3", count=2 if form == "dicom" else 1, seed=7, matrix=128, format=form, conditions={}, labels=False
+        )
+        Cohort(folder / form, plan).write()
+    return folder
+
+
+@pytest.fixture
+def slice_file(phantoms) -> Path:
+    return next((phantoms / "nifti").glob("*.nii.gz"))
+
+
+@pytest.fixture
+def none(tmp_path) -> Path:
+    """A folder without models: what a developer has trained must not answer here."""
+    return tmp_path / "no_models"
+
+
+def rows_of(out: Path) -> dict[str, dict[str, str]]:
+    with (out / TABLE).open(encoding="utf-8-sig", newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def done(phantoms, tmp_path_factory) -> tuple[Path, Path]:
+    """A folder of good and bad files, and the results in a folder within it."""
+    folder = tmp_path_factory.mktemp("many")
+    source = next((phantoms / "nifti").glob("*.nii.gz"))
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        shutil.copy(source, folder / name / "ct.nii.gz")
+    (folder / "cut.nii.gz").write_bytes(source.read_bytes()[:2000])
+    (folder / "=empty.nii").touch()
+    (folder / "notes.txt").write_text("no image")
+    image = read_ct(source)
+    write_ct(folder / "mr.nii", CTImage(hu=np.maximum(image.hu, 0), affine=image.affine))
+    two = folder / "two"
+    two.mkdir()
+    for series in (path for path in (phantoms / "dicom").iterdir() if path.is_dir()):
+        for path in series.iterdir():
+            shutil.copy(path, two / f"{series.name}_{path.name}")
+    air = np.full((64, 64, 40), -1000, np.int16)
+    air[20:40, 20:40] = 30
+    write_ct(folder / "no_spine.nii", CTImage(hu=air, affine=np.diag([4.0, 4, 4, 1])))
+    (folder / "facts.csv").write_text("case,sex,height_m,weight_kg\na_ct,F,1.6,60\n", encoding="utf-8")
+    out = folder / "results"
+    arguments = [str(folder), "--out", str(out), "--labels", "--workers", "2", "--quiet"]
+    arguments += ["--models", str(folder / "none"), "--facts", str(folder / "facts.csv")]
+    assert main(arguments) == 0
+    return folder, out
+
+
+class TestManyFiles:
+    def test_every_ct_has_a_row_and_every_bad_one_its_reason(self, done):
+        rows = rows_of(done[1])
+        failed = {case: row["reason"] for case, row in rows.items() if row["status"] == "failed"}
+        assert failed.keys() == {"cut", "_=empty", "mr", "no_spine"}
+        assert "cut short" in failed["cut"]
+        assert "empty" in failed["_=empty"]
+        assert "an MR" in failed["mr"]
+        assert "No spine" in failed["no_spine"] or "Too few vertebrae" in failed["no_spine"]
+        two = [case for case in rows if case.startswith("two~")]
+        assert len(two) == 2
+        assert rows.keys() == {"a_ct", "b_ct", *failed, *two}
+
+    def test_the_table_opens_in_a_spreadsheet_with_its_columns_in_order(self, done):
+        raw = (done[1] / TABLE).read_bytes()
+        assert raw.startswith(b"\xef\xbb\xbf")
+        assert next(csv.reader([raw.decode("utf-8-sig").splitlines()[0]])) == list(columns(SARCOPENIA))
+        row = rows_of(done[1])["a_ct"]
+        text = {
+            "case", "file", "series", "status", "reason", "phantom", "sex", "level", "method", "model_versions",
+            "not_judged", "warnings", "overlay", *(cutoff.name for cutoff in CUTOFFS),
+        }  # fmt: skip
+        for name in set(row) - text:
+            assert row[name] == "" or np.isfinite(float(row[name])), name
+        assert not any(cell.startswith(("=", "+", "@")) for row in rows_of(done[1]).values() for cell in row.values())
+
+    def test_facts_lead_to_an_index_and_calls_under_named_cut_offs_that_name_no_disease(self, done):
+        rows = rows_of(done[1])
+        known, unknown = rows["a_ct"], rows["b_ct"]
+        area = float(known["skeletal_muscle_muscle_range_area_cm2"])
+        assert float(known["smi_cm2_m2"]) == pytest.approx(area / 1.6**2, abs=0.01)
+        assert known["prado_2008_smi"] in ("low muscle mass", "muscle mass not low")
+        assert known["martin_2013_attenuation"] in ("low muscle attenuation", "muscle attenuation not low")
+        assert (unknown["smi_cm2_m2"], unknown["derstine_2018_sma"]) == ("", "")
+        assert "derstine_2018_sma: sex unknown" in unknown["not_judged"]
+        assert "--facts, column height_m" in unknown["warnings"]
+        assert "sarcopenia" not in (done[1] / TABLE).read_text(encoding="utf-8-sig").split("\n", 1)[1].replace(
+            str(done[0]), ""
+        )
+
+    def test_a_phantom_is_called_one_and_no_patient_is_named(self, done):
+        row = rows_of(done[1])["two~" + sorted(c.split("~")[1] for c in rows_of(done[1]) if "~" in c)[0]]
+        assert row["phantom"] == "yes"
+        assert "PHANTOM-" not in ",".join(row.values())
+
+    def test_each_case_that_was_answered_has_its_picture_and_its_label(self, done):
+        folder, out = done
+        rows = rows_of(out)
+        analysed = {case for case, row in rows.items() if row["status"] == "analysed"}
+        assert {path.stem for path in (out / "overlays").iterdir()} == analysed
+        assert {path.name[:-7] for path in (out / "segmentations").iterdir()} == analysed
+        with Image.open(out / rows["a_ct"]["overlay"]) as picture:
+            assert picture.width > 1000
+        label, image = (nib.load(p) for p in (out / "segmentations" / "a_ct.nii.gz", folder / "a" / "ct.nii.gz"))
+        assert np.array_equal(label.affine, image.affine)
+        area = (
+            (np.asarray(label.dataobj) == SARCOPENIA.ids["psoas"]).sum() * np.prod(image.header.get_zooms()[:2]) / 100
+        )
+        assert float(rows["a_ct"]["psoas_area_cm2"]) == pytest.approx(area, abs=0.01)
+
+    def test_a_second_run_does_nothing_and_starts_no_process(self, done, capsys, monkeypatch):
+        folder, out = done
+        before = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
+        monkeypatch.setattr("scripts.analysis.processes._Process", None)
+        arguments = [str(folder), "--out", str(out), "--labels", "--quiet", "--models", str(folder / "none")]
+        main([*arguments, "--facts", str(folder / "facts.csv")])
+        said = capsys.readouterr().out
+        assert "8 cases: 4 analysed, 4 failed." in said
+        assert "8 of them were done before." in said
+        assert {path: path.stat().st_mtime_ns for path in out.glob("*/*")} == before
+
+
+def run_once(folder: Path, out: Path, **models: str) -> tuple[int, int]:
+    """How many cases were done before, and how many now."""
+    out.mkdir(exist_ok=True)
+    plan = Plan(
+        sources=find_sources([folder]),
+        settings=Settings(task="sarcopenia", models=out / "none", out=out, labels=False),
+        models=models,
+    )
+    counts = Run(plan, tqdm(total=len(plan.sources), disable=True)).go()
+    return counts.before, counts.now
+
+
+def test_what_has_changed_is_done_anew_and_nothing_else(slice_file, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(slice_file, folder / "one.nii.gz")
+    (folder / "two.nii.gz").write_bytes(b"broken")
+    assert run_once(folder, out) == (0, 2)
+    assert run_once(folder, out) == (2, 0)
+    picture = out / "overlays" / "one.png"
+    picture.unlink()
+    assert run_once(folder, out) == (1, 1)
+    assert picture.exists()
+    (folder / "one.nii.gz").write_bytes(b"now broken too")
+    assert run_once(folder, out) == (1, 1)
+    assert rows_of(out)["one"]["status"] == "failed"
+    assert not picture.exists()
+    assert run_once(folder, out, l3_muscle="v0002") == (0, 2)
+
+
+class TestRefusals:
+    def test_an_empty_folder(self, tmp_path):
+        with pytest.raises(Stop, match="No CT was found"):
+            main([str(tmp_path), "--out", str(tmp_path / "out")])
+        assert not (tmp_path / "out").exists()
+
+    def test_a_path_that_is_not_there(self, tmp_path):
+        with pytest.raises(Stop, match="no file or folder"):
+            main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+
+    def test_results_of_another_task_are_not_mixed_in(self, slice_file, tmp_path, none):
+        out = tmp_path / "out"
+        out.mkdir()
+        (out / JOURNAL).write_text('{"task": "l3_muscle"}\n')
+        with pytest.raises(Stop, match="an analysis of l3_muscle"):
+            main([str(slice_file), "--out", str(out), "--models", str(none), "--quiet"])
+
+    def test_a_folder_for_results_that_is_a_file(self, slice_file, tmp_path, none):
+        (tmp_path / "out").write_text("x")
+        with pytest.raises(Stop, match="out"):
+            main([str(slice_file), "--out", str(tmp_path / "out"), "--models", str(none), "--quiet"])
+
+    def test_a_champion_that_cannot_be_used(self, slice_file, tmp_path):
+        (tmp_path / "models" / "l3_muscle").mkdir(parents=True)
+        (tmp_path / "models" / "l3_muscle" / "champion.json").write_text("broken")
+        with pytest.raises(Stop, match="damaged"):
+            main([str(slice_file), "--out", str(tmp_path / "out"), "--models", str(tmp_path / "models"), "--quiet"])
+
+
+def test_without_models_none_takes_part(none):
+    assert champions(none, "sarcopenia") == {}
+
+
+def test_on_a_whole_ct_the_row_says_where_l3_is(real_ct_path, tmp_path, none):
+    main([str(real_ct_path), "--out", str(tmp_path / "out"), "--models", str(none), "--quiet"])
+    row = rows_of(tmp_path / "out")["ct_abdomen_3mm"]
+    assert 66 <= int(row["slice_index"]) <= 79  # L3 in this CT
+    affine = nib.load(real_ct_path).affine
+    assert float(row["z_mm"]) == pytest.approx(affine[2, 3] + 3 * int(row["slice_index"]), abs=0.2)
+    assert row["level"] == "L3 inferior endplate"
+    assert float(row["level_confidence"]) > 0.5
+
+
+def test_the_documentation_names_every_column():
+    text = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+    regions = [*SARCOPENIA.names, "skeletal_muscle", "total"]
+    told_together = tuple(f"{region}_" for region in regions if f"`{region}_...`" in text)
+    missing = [name for name in columns(SARCOPENIA) if f"`{name}`" not in text and not name.startswith(told_together)]
+    assert missing == []
