@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,9 @@ import torch
 from lib.levels.decoding import Numbering, number_rows
 from lib.levels.network import HEADS, LevelNet
 from lib.levels.views import SpineViews
+from lib.levels.workspace import WEIGHTS
 from lib.refusals import Refusal
 
-WEIGHTS = "weights.pt"
-"""Of a fold, in ``fold_K``."""
 _CLASSES = ("rib", "identity")
 
 
@@ -46,31 +45,41 @@ class Rows:
 
 
 class LevelEnsemble:
-    """Networks of several folds, loaded.
+    """Networks of several folds.
 
     Args:
-        folder: of a version, with ``fold_K/weights.pt``.
-        device: "cpu" or "cuda".
-
-    Raises:
-        Refusal: there are no weights, or they are those of another network.
+        networks: fold to its network; they stay on the device on which they are.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self._device = torch.device(device)
-        self._networks = {
-            int(path.parent.name[5:]): self._load(path) for path in sorted(folder.glob(f"fold_*/{WEIGHTS}"))
-        }
-        if not self._networks:
-            raise Refusal("The model of l3_slice holds no weights.")
+    def __init__(self, networks: Mapping[int, LevelNet]) -> None:
+        self._networks = {fold: network.eval() for fold, network in networks.items()}
+        self._device = next(iter(self._networks.values())).first.weight.device
 
-    def _load(self, path: Path) -> LevelNet:
+    @classmethod
+    def open(cls, folder: Path, device: str = "cpu") -> LevelEnsemble:
+        """The folds of a version, from ``fold_K/weights.pt``.
+
+        Raises:
+            Refusal: there are no weights, or they are those of another network.
+        """
+        paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
+        if not paths:
+            raise Refusal("The model of l3_slice holds no weights.")
+        return cls({int(path.parent.name[5:]): cls.load(path.parent).to(device) for path in paths})
+
+    @staticmethod
+    def load(folder: Path) -> LevelNet:
+        """The network of a fold.
+
+        Raises:
+            Refusal: its weights cannot be read, or are those of another network.
+        """
         network = LevelNet()
         try:
-            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            network.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
         except (RuntimeError, KeyError, OSError) as error:
-            raise Refusal(f"The weights of {path.parent.name} of l3_slice cannot be read.") from error
-        return network.to(self._device).eval()
+            raise Refusal(f"The weights in {folder.name} of the model of l3_slice cannot be read.") from error
+        return network.eval()
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -84,11 +93,13 @@ class LevelEnsemble:
             views: of a CT.
             folds: which ones; all without it.
         """
-        frontal, sagittal = (
-            torch.from_numpy(each.astype(np.float32))[None].to(self._device) for each in (views.frontal, views.sagittal)
-        )
+        return self.read_arrays(views.frontal, views.sagittal, folds)
+
+    def read_arrays(self, frontal: npt.NDArray, sagittal: npt.NDArray, folds: Sequence[int] | None = None) -> Rows:
+        """The same from (2, n, 96) and (2, n, 56) arrays."""
+        given = [torch.from_numpy(each.astype(np.float32))[None].to(self._device) for each in (frontal, sagittal)]
         with torch.inference_mode():
-            said = [_probabilities(self._networks[fold](frontal, sagittal)) for fold in folds or self.folds]
+            said = [_probabilities(self._networks[fold](*given)) for fold in folds or self.folds]
         mean = {name: np.mean([each[name] for each in said], axis=0) for name in HEADS}
         alone = tuple(number_rows(each["identity"], each["endplate"][0]) for each in said)
         return Rows(

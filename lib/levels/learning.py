@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from lib.levels.network import ANCHORS, LevelNet
+from lib.levels.network import ANCHORS
 from lib.levels.targets import IDENTITIES, UNKNOWN, Targets
-from lib.levels.views import SpineViews
 
 ROWS = 384
 """Rows of a training sample: 768 mm, with what is missing left empty."""
@@ -39,7 +39,7 @@ class Sample:
     targets: torch.Tensor
 
     @classmethod
-    def of(cls, views: SpineViews, targets: Targets) -> Sample:
+    def of(cls, frontal: npt.NDArray, sagittal: npt.NDArray, targets: Targets) -> Sample:
         """From arrays."""
         classes = [
             np.where(each == UNKNOWN, np.nan, each) for each in (targets.identity, targets.rib, targets.transitional)
@@ -47,8 +47,8 @@ class Sample:
         identity, rib, transitional = classes
         rows = np.stack([identity, targets.endplate, targets.superior, rib, targets.crest, transitional])
         return cls(
-            frontal=torch.from_numpy(views.frontal.astype(np.float32)),
-            sagittal=torch.from_numpy(views.sagittal.astype(np.float32)),
+            frontal=torch.from_numpy(frontal.astype(np.float32)),
+            sagittal=torch.from_numpy(sagittal.astype(np.float32)),
             targets=torch.from_numpy(rows.astype(np.float32)),
         )
 
@@ -173,26 +173,3 @@ def _anchors(log_probability: torch.Tensor, identity: torch.Tensor) -> torch.Ten
             elif not identity[0].isnan().all():
                 parts.append(-one[0])
     return torch.stack(parts).sum() / max(1, len(parts) - 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a fold is trained.
-
-    Attributes:
-        iterations: steps.
-        batch_size: samples in one.
-        learning_rate: of AdamW, at its height; it warms up and falls to zero.
-    """
-
-    iterations: int
-    batch_size: int = 4
-    learning_rate: float = 2e-3
-
-
-def begin(network: LevelNet, plan: Plan) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Optimizer and its schedule."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=1e-2)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=plan.learning_rate, total_steps=plan.iterations, pct_start=0.1
-    )

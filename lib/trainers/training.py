@@ -16,9 +16,10 @@ from lib.anatomy.schemas import SCHEMAS
 from lib.models import Manifest, Registry, Version
 from lib.models.verdict import Tolerances, Verdict
 from lib.networks.nnunet.recipes import RECIPES, Recipe
-from lib.networks.nnunet.training import TrainingResult, discard, train, unfinished
+from lib.networks.nnunet.training import discard, train, unfinished
 from lib.networks.nnunet.workspace import NETWORK
 from lib.networks.progress import Progress
+from lib.networks.results import TrainingResult
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.trainers.gate import judge

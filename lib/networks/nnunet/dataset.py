@@ -59,27 +59,6 @@ class SliceContent:
     unjudged: bool
 
 
-def check_folds(slices: Sequence[Slice], folds: int) -> None:
-    """Refuse what cannot be divided into folds.
-
-    Raises:
-        Refusal: there are no slices, too few patients, or a fold has nothing to validate on.
-    """
-    if not slices:
-        raise Refusal("There are no labels to train on: save labels of this task first.")
-    patients = {s.patient for s in slices}
-    if len(patients) < folds:
-        raise Refusal(
-            f"{folds} folds need labels of at least {folds} patients, there are {len(patients)}: label more patients."
-        )
-    empty = sorted(set(range(folds)) - {s.fold for s in slices})
-    if empty:
-        raise Refusal(
-            f"No labelled patient belongs to fold {empty[0]}, which would have nothing to validate on: "
-            "label more patients."
-        )
-
-
 def write_dataset(
     workspace: Workspace,
     slices: Sequence[Slice],

@@ -6,9 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -16,34 +14,15 @@ from lib.disk import write_json
 from lib.networks.children import Child, wait
 from lib.networks.fold_runner import FoldRunner, places
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
-from lib.networks.nnunet.dataset import Slice, check_folds, splits, write_dataset
+from lib.networks.nnunet.dataset import Slice, splits, write_dataset
 from lib.networks.nnunet.parent import take_over_plans
 from lib.networks.nnunet.recipes import Recipe
 from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace
 from lib.networks.progress import Progress
+from lib.networks.results import CancelledError, TrainingResult, check_folds
 from lib.refusals import Refusal
 
 FOLD = "lib.networks.nnunet.fold"
-
-
-class CancelledError(Exception):
-    """The training was called off; the same call continues it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """A finished training.
-
-    Attributes:
-        results: nnU-Net's results folder: plans.json, dataset.json, dataset_fingerprint.json and
-            fold_K/checkpoint_final.pth; it stays until :func:`discard` or another training in the same workspace.
-        metrics: the cross-validation, see :func:`lib.networks.nnunet.cross_validation.cross_validation`.
-        seeds: of the folds.
-    """
-
-    results: Path
-    metrics: dict[str, Any]
-    seeds: tuple[int, ...]
 
 
 def train(
@@ -78,7 +57,8 @@ def train(
         cancelled: asked a few times a second; once it says yes, the training ends.
 
     Returns:
-        The results folder and its cross-validation.
+        nnU-Net's results folder (plans.json, dataset.json, dataset_fingerprint.json and
+        fold_K/checkpoint_final.pth), which stays until :func:`discard`, and its cross-validation.
 
     Raises:
         Refusal: the slices, the parent or the machine do not allow it; the sentence says what to do.

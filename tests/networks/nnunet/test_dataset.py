@@ -8,8 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lib.networks.nnunet.dataset import UNJUDGED, Slice, check_folds, splits, write_dataset
+from lib.networks.nnunet.dataset import UNJUDGED, Slice, splits, write_dataset
 from lib.networks.nnunet.workspace import Workspace
+from lib.networks.results import check_folds
 from lib.refusals import Refusal
 from tests.networks.nnunet.drawn_slices import CLASSES, draw, slices
 

@@ -21,9 +21,10 @@ import torch
 
 from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
 from lib.networks.nnunet.judging import held_out_dice
-from lib.networks.nnunet.training import CancelledError, TrainingResult, discard, train, unfinished
+from lib.networks.nnunet.training import discard, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
 from lib.networks.progress import Progress
+from lib.networks.results import CancelledError, TrainingResult
 from lib.refusals import Refusal
 from tests.networks.nnunet.drawn_slices import CLASSES, TINY, draw, slices
 

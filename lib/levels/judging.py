@@ -1,0 +1,53 @@
+"""How well a numbering fits what is known of a CT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.levels.decoding import Numbering
+from lib.levels.targets import IDENTITIES, LEVELS, Targets
+
+SUCCESS_MM = 10.0
+"""Distance within which Ha 2021 calls the choice of the slice a technical success."""
+CLASSES = ("l3", "levels")
+
+
+def judge_rows(numbering: Numbering, targets: Targets, z_mm: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Compare a numbering with the targets of the same rows.
+
+    Args:
+        numbering: of the rows.
+        targets: what is known of them.
+        z_mm: (n,) their height.
+
+    Returns:
+        ``l3_mm``: how far the inferior endplate of L3 was found from where it is, ``None`` where that is not known
+        or it was not found. ``scores``, 0 to 1, higher is better, ``None`` where nothing is known: ``l3``, whether it
+        was found within :data:`SUCCESS_MM`, or not found where there is none; ``levels``, the share of known
+        inferior endplates that were found under their own name within that distance.
+    """
+    there = {level: row for level in LEVELS if (row := _known_row(targets, level)) is not None}
+    found = {level: row for level, row, _ in numbering.path if level in LEVELS and row > 0}
+    away = {
+        level: abs(float(z_mm[found[level]] - z_mm[row])) if level in found else None for level, row in there.items()
+    }
+    within = {level: mm is not None and mm <= SUCCESS_MM for level, mm in away.items()}
+    return {
+        "l3_mm": away.get("L3"),
+        "scores": {
+            "l3": float(within["L3"]) if "L3" in within else None,
+            "levels": float(np.mean(list(within.values()))) if within else None,
+        },
+    }
+
+
+def _known_row(targets: Targets, level: str) -> int | None:
+    """The row of the inferior endplate of a level, ``None`` where it is not known."""
+    rows = np.flatnonzero(targets.identity == IDENTITIES.index(level))
+    if level == "S1" or not len(rows) or rows[0] == 0:
+        return None
+    around = slice(max(0, rows[0] - 2), rows[0] + 3)
+    return int(rows[0]) if np.nanmax(targets.endplate[around], initial=0.0) > 0.5 else None
