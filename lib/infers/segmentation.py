@@ -83,7 +83,8 @@ class SegmentationTask(InferTask):
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
         if task.network or task.parts:
             config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
-        if task.dimension == 2 or "l3_slice" in task.schema:
+        self._has_slice = task.dimension == 2 or "l3_slice" in task.schema
+        if self._has_slice:
             config |= {"overlay": [*OVERLAY]}
         super().__init__(
             type=InferType.SEGMENTATION,
@@ -164,6 +165,9 @@ class SegmentationTask(InferTask):
             Refusal: the image or the request does not allow an answer.
         """
         start = time.perf_counter()
+        wants_picture = options.overlay or options.suffix == PICTURE
+        if wants_picture and not self._has_slice:
+            raise Refusal(f"{self.task.name} answers for the whole volume; there is no slice to draw.")
         requested = options.slice_index
         if requested is not None:
             requested = image.slice_from_canonical(requested)
@@ -183,9 +187,7 @@ class SegmentationTask(InferTask):
         about = [*options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings]
         params["warnings"] = [*phantom, *about]
         overlay = None
-        if options.overlay or options.suffix == PICTURE:
-            if index is None:
-                raise Refusal(f"{self.task.name} answers for the whole volume; there is no slice to draw.")
+        if wants_picture and index is not None:
             of_picture = [*phantom, *answer.warnings]  # what is not known of the patient cannot be seen on it
             overlay = draw_case(
                 canonical, self.task.schema, answer, composition, judgement, slice_index=index, warnings=of_picture

@@ -33,11 +33,6 @@ class Entry:
     final: bool
     row: dict[str, Any]
 
-    @property
-    def key(self) -> str:
-        """As in :class:`Case`."""
-        return f"{self.path}::{self.series}"
-
 
 _FIELDS = {field.name for field in fields(Entry)}
 
@@ -56,32 +51,32 @@ class Journal:
     def __init__(self, folder: Path, task: str) -> None:
         self._path = folder / JOURNAL
         self._task = task
-        self._entries: dict[str, Entry] = {}
+        self._by_path: dict[str, dict[str, Entry]] = {}
         for record in _records(self._path):
             if "task" in record and record["task"] != task:
                 raise Stop(f"{folder} holds an analysis of {record['task']}; choose another --out for {task}.")
             if record.keys() == _FIELDS:
-                entry = Entry(**record)
-                self._entries[entry.key] = entry
+                self._hold(Entry(**record))
         self.compact()
 
     @property
     def entries(self) -> list[Entry]:
         """All, in the order of their ids."""
-        return sorted(self._entries.values(), key=lambda entry: (entry.row["case"].casefold(), entry.key))
+        every = (entry for entries in self._by_path.values() for entry in entries.values())
+        return sorted(every, key=lambda entry: (entry.row["case"].casefold(), entry.path, entry.series))
 
     @property
     def ids(self) -> dict[str, Path]:
         """The id of every source that is known."""
-        return {source_id(entry.row["case"]): Path(entry.path) for entry in self._entries.values()}
+        return {source_id(entry.row["case"]): Path(entry.path) for entry in self.entries}
 
     def of(self, case: Case) -> Entry | None:
         """What came of a case, whenever that was."""
-        return self._entries.get(case.key)
+        return self._by_path.get(str(case.path), {}).get(case.series)
 
     def of_source(self, path: Path) -> list[Entry]:
         """What came of the cases in a file or folder."""
-        return [entry for entry in self._entries.values() if entry.path == str(path)]
+        return list(self._by_path.get(str(path), {}).values())
 
     def add(self, entry: Entry) -> None:
         """Note what came of a case; when this returns, it is on the disk.
@@ -93,11 +88,11 @@ class Journal:
             file.write(_line(asdict(entry)))
             file.flush()
             os.fsync(file.fileno())
-        self._entries[entry.key] = entry
+        self._hold(entry)
 
     def forget(self, entry: Entry) -> None:
         """Leave out a case that is not there any more; on the disk from the next :meth:`compact` on."""
-        del self._entries[entry.key]
+        del self._by_path[entry.path][entry.series]
 
     def compact(self) -> None:
         """Write the file anew, without what is out of date or was cut short.
@@ -105,8 +100,11 @@ class Journal:
         Raises:
             OSError: it could not be written; the old file is still there.
         """
-        lines = [_line({"task": self._task}), *(_line(asdict(entry)) for entry in self._entries.values())]
+        lines = [_line({"task": self._task}), *(_line(asdict(entry)) for entry in self.entries)]
         write_file(self._path, b"".join(lines))
+
+    def _hold(self, entry: Entry) -> None:
+        self._by_path.setdefault(entry.path, {})[entry.series] = entry
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

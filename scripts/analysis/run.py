@@ -90,7 +90,7 @@ class Run:
         self._ids = name_cases(plan.sources, self._journal.ids)
         if plan.facts and (unused := plan.facts.check(plan.sources, self._ids)):
             bar.write(unused, file=sys.stderr)
-        self._stamps: dict[str, dict[str, Any]] = {}
+        self._stamps: dict[str, dict[str, Any]] = {}  # by id
         self.counts = Counts()
 
     def go(self) -> Counts:
@@ -146,8 +146,8 @@ class Run:
             try:
                 series = ct_series(path)
             except Refusal as refusal:
-                self._stamps[whole.key] = self._stamp(whole, signature)
-                self._replace(path, {whole.key})
+                self._stamps[whole.id] = self._stamp(whole, signature)
+                self._replace(path, {whole.series})
                 self._keep(whole, Result(row=failed_row(whole, str(refusal))))
                 return
             except OSError as error:
@@ -164,10 +164,10 @@ class Run:
                 )
                 for uid, files in series.items()
             ]
-        self._replace(path, {case.key for case in cases})
+        self._replace(path, {case.series for case in cases})
         self._bar.total += len(cases) - 1
         for case in cases:
-            self._stamps[case.key] = self._stamp(case, signature)
+            self._stamps[case.id] = self._stamp(case, signature)
             earlier = self._journal.of(case)
             if earlier and self._is_done(earlier, signature):
                 self.counts.before += 1
@@ -214,7 +214,7 @@ class Run:
                 path=str(case.path),
                 series=case.series,
                 of=case.of,
-                stamp=self._stamps.get(case.key, {}),
+                stamp=self._stamps.pop(case.id, {}),
                 final=result.final,
                 row=result.row,
             )
@@ -222,10 +222,10 @@ class Run:
         self.counts.now += 1
         self._bar.update()
 
-    def _replace(self, path: Path, keys: set[str]) -> None:
+    def _replace(self, path: Path, series: set[str]) -> None:
         """Leave out what a file or folder held before and does not hold any more."""
         for entry in self._journal.of_source(path):
-            if entry.key not in keys:
+            if entry.series not in series:
                 self._journal.forget(entry)
                 self._remove_outputs(entry.row["case"])
 

@@ -47,11 +47,6 @@ class Case:
     of: int = 1
     wishes: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def key(self) -> str:
-        """What it is, however it is called."""
-        return f"{self.path}::{self.series}"
-
 
 def find_sources(given: Sequence[Path]) -> dict[Path, str]:
     """All image files and all folders with DICOM files in them, in and below what was given.

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
@@ -201,6 +202,11 @@ class TestRefusals:
         (out / JOURNAL).write_text('{"task": "l3_muscle"}\n')
         with pytest.raises(Stop, match="an analysis of l3_muscle"):
             main([str(slice_file), "--out", str(out), "--models", str(none), "--quiet"])
+
+    def test_two_at_once_into_one_folder(self, slice_file, tmp_path, none):
+        (tmp_path / "out").mkdir()
+        with FileLock(tmp_path / "out" / ".analysis.lock"), pytest.raises(Stop, match="Another analysis"):
+            main([str(slice_file), "--out", str(tmp_path / "out"), "--models", str(none), "--quiet"])
 
     def test_a_folder_for_results_that_is_a_file(self, slice_file, tmp_path, none):
         (tmp_path / "out").write_text("x")
