@@ -25,7 +25,7 @@ from lib.phantoms.person import CONDITIONS, HARD_CONDITIONS, HARD_SHARE, VARIANT
 from lib.phantoms.phantom import REGIONS, Phantom
 from lib.phantoms.scanner import Scanner
 from lib.refusals import Refusal
-from lib.reports.overlay import Panel, axial_panel, frontal_panel, sagittal_panel, write_sheet
+from lib.reports.overlay import Panel, axial_panel, cropped, frontal_panel, sagittal_panel, write_sheet
 from lib.tasks import TASKS
 from scripts.command import Stop, run_command
 from scripts.environment import ROOT
@@ -38,7 +38,6 @@ FOOTER = "Digital phantoms: nobody was scanned."
 _SCANNER = Scanner(matrix=384, slice_mm=4.0, noise_hu=11.0)
 _SEED = 8
 _WIDEST = 1400  # pixels of a picture
-_AIR = -500
 _PAIRS: dict[str, tuple[str, str]] = {
     "fluid": ("ascites", "oedema"),
     "enhancement": ("contrast", "kidney_on_psoas"),
@@ -81,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         panels = [*(real if name in BESIDE_REAL else ()), *sheet()]
         footer = f"{FOOTER} {REAL_SOURCE}" if name in BESIDE_REAL and real else FOOTER
         path = PICTURES / f"{name}.png"
-        write_sheet(path, [_cropped(panel) for panel in panels], columns=min(columns, len(panels)))
+        write_sheet(path, [cropped(panel) for panel in panels], columns=min(columns, len(panels)))
         _finish(path, footer=footer)
     (DOCS / "phantoms.md").write_text(page(), encoding="utf-8")
     return 0
@@ -399,23 +398,6 @@ def _voxel(image: CTImage, point: tuple[float, float, float]) -> tuple[int, int,
     """The voxel at a point in RAS+ world mm."""
     i, j, k = (np.linalg.inv(image.affine) @ [*point, 1])[:3].round().astype(int)
     return int(i), int(j), int(k)
-
-
-def _cropped(panel: Panel, margin_mm: float = 12.0) -> Panel:
-    """A panel without most of the air around the body."""
-    inside = panel.hu > _AIR
-    ends = []
-    for axis, spacing in enumerate(panel.spacing):
-        there = np.flatnonzero(inside.any(axis=1 - axis))
-        margin = round(margin_mm / spacing)
-        ends.append((max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1))
-    cut = tuple(slice(*end) for end in ends)
-    return replace(
-        panel,
-        hu=panel.hu[cut],
-        label=None if panel.label is None else panel.label[cut],
-        line=None if panel.line is None else panel.line - ends[1][0],
-    )
 
 
 def _finish(path: Path, *, footer: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from lib.cold_start.answers import Answer
 from lib.images import CTImage
 from lib.measures.composition import Composition
 from lib.measures.indices import Judgement
-from lib.reports.overlay import BONE, Panel, axial_panel, draw_panel, sagittal_panel, size_mm
+from lib.reports.overlay import BONE, Panel, axial_panel, cropped, draw_panel, sagittal_panel, size_mm
 
 RESEARCH_ONLY = "For research use only."
 _DPI = 100
@@ -76,7 +77,7 @@ def _panels(image: CTImage, schema: LabelSchema, answer: Answer, index: int) -> 
     across = np.flatnonzero(answer.label[:, :, index].any(axis=1))
     # The labelled tissue lies on both sides of the spine; without any, the spine lies about in the middle.
     midline = int(across.mean()) if across.size else image.shape[0] // 2
-    axial = axial_panel(image, index, title="axial", label=answer.label, schema=schema)
+    axial = cropped(axial_panel(image, index, title="axial", label=answer.label, schema=schema))
     if image.shape[2] == 1:
         return [axial]
     sagittal = sagittal_panel(image, midline, title="sagittal", line=index)
@@ -92,7 +93,7 @@ def _panels(image: CTImage, schema: LabelSchema, answer: Answer, index: int) -> 
         names={name: position / z for name, position in names.items()},
         window=BONE,
     )
-    return [axial, Panel(**{**vars(sagittal), "names": names}), frontal]
+    return [axial, replace(sagittal, names=names), frontal]
 
 
 def _names(levels: Mapping[str, Mapping[str, Any]], slice_mm: float) -> dict[str, float]:

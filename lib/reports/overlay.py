@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ class Window:
 SOFT_TISSUE = Window(width=400, level=50)  # Yu 2026, section 2.2
 BONE = Window(width=1000, level=450)
 _OPACITY = 0.5
+_AIR = -500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,26 @@ def sagittal_panel(image: CTImage, index: int, *, title: str, line: float | None
     """A sagittal slice of an image in canonical order, front on the left; ``line`` marks an axial slice on it."""
     _, y, z = image.spacing
     return Panel(hu=image.hu[index], spacing=(y, z), title=title, line=line)
+
+
+def cropped(panel: Panel, margin_mm: float = 12.0) -> Panel:
+    """A panel without most of the air around the body."""
+    inside = panel.hu > _AIR
+    if not inside.any():
+        return panel
+    ends = []
+    for axis, spacing in enumerate(panel.spacing):
+        there = np.flatnonzero(inside.any(axis=1 - axis))
+        margin = round(margin_mm / spacing)
+        ends.append((max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1))
+    cut = tuple(slice(*end) for end in ends)
+    return replace(
+        panel,
+        hu=panel.hu[cut],
+        label=None if panel.label is None else panel.label[cut],
+        line=None if panel.line is None else panel.line - ends[1][0],
+        names={name: position - ends[1][0] for name, position in panel.names.items()},
+    )
 
 
 def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: str = "") -> None:
