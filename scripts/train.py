@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from lib.models import Registry
 from lib.models.verdict import Verdict
-from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.tasks import TRAINABLE_TASKS
+from lib.trainers.learners import PRESETS
 from scripts.command import Stop, run_command
 from scripts.serve import MODELS, STUDIES
 
@@ -83,7 +83,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("task", choices=TRAINABLE_TASKS)
     parser.add_argument("--studies", type=Path, default=STUDIES, help="folder of images and labels")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="FOLDER", help="folder of all models")
-    parser.add_argument("--preset", choices=list(RECIPES), default="", help="default: what suits the device")
+    parser.add_argument("--preset", choices=list(PRESETS), default="", help="default: what suits the device")
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N (default: the best there is)")
     parser.add_argument("--from-scratch", action="store_true", help="do not start from the champion's weights")
     parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: %(default)s)")

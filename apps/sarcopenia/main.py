@@ -35,7 +35,7 @@ from lib.strategies.schedule import ScoringSchedule  # noqa: E402
 from lib.strategies.scoring import METHOD, FoldScoring, save_scores  # noqa: E402
 from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS, TRAINABLE_TASKS  # noqa: E402
 from lib.trainers.schedule import Schedule  # noqa: E402
-from lib.trainers.train_task import SliceTraining  # noqa: E402
+from lib.trainers.train_task import Training  # noqa: E402
 
 _SCORING_LOOK_S = 60.0  # a look takes up to a second at 100,000 cases
 
@@ -72,12 +72,11 @@ class SarcopeniaApp(MONAILabelApp):
         """One infer task for every row of the task table that can be answered."""
         return {name: SegmentationTask(TASKS[name], self._champions) for name in ANSWERING_TASKS}
 
-    def init_trainers(self) -> dict[str, SliceTraining]:
+    def init_trainers(self) -> dict[str, Training]:
         """One train task for every row that says what kind of network is trained for it."""
         policy = self._options.training
         return {
-            name: SliceTraining(TASKS[name], self._registry, policy.tolerances, policy.preset)
-            for name in TRAINABLE_TASKS
+            name: Training(TASKS[name], self._registry, policy.tolerances, policy.preset) for name in TRAINABLE_TASKS
         }
 
     def init_batch_infer(self) -> BatchInfer:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lib.levels.dataset import LabelledCT, read_sample
 from lib.levels.decoding import Numbering
+from lib.levels.ensemble import LevelEnsemble
 from lib.levels.targets import IDENTITIES, LEVELS, Targets
+from lib.levels.workspace import Workspace
 
 SUCCESS_MM = 10.0
 """Distance within which Ha 2021 calls the choice of the slice a technical success."""
@@ -42,6 +47,33 @@ def judge_rows(numbering: Numbering, targets: Targets, z_mm: npt.NDArray[np.floa
             "levels": float(np.mean(list(within.values()))) if within else None,
         },
     }
+
+
+def held_out_scores(
+    folder: Path, workspace: Path, cts: Sequence[LabelledCT], *, device: str = "cpu"
+) -> dict[str, dict[str, float | None]]:
+    """How a version does on each CT whose patient one of its folds was held out for.
+
+    Args:
+        folder: of the version.
+        workspace: the training that made the views of the CTs and was not discarded yet.
+        cts: those of the training.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The CT's key to the ``scores`` of :func:`judge_rows`; without those whose fold is not there.
+
+    Raises:
+        Refusal: the networks cannot be opened.
+    """
+    ensemble, space = LevelEnsemble.open(folder, device), Workspace(workspace.resolve())
+    judged = {}
+    for ct in cts:
+        if ct.fold in ensemble.folds:
+            kept = read_sample(space.sample(ct.key))
+            rows = ensemble.read_arrays(kept.frontal, kept.sagittal, [ct.fold])
+            judged[ct.key] = judge_rows(rows.numbering, kept.targets, kept.z_mm)["scores"]
+    return judged
 
 
 def _known_row(targets: Targets, level: str) -> int | None:

@@ -70,6 +70,11 @@ class Run:
     seed: int
 
     @property
+    def keys(self) -> frozenset[str]:
+        """Those of its CTs."""
+        return frozenset(self.samples)
+
+    @property
     def epochs(self) -> int:
         """Epochs of each fold."""
         return self.recipe.fine_tune_epochs if self.parent else self.recipe.epochs

@@ -1,4 +1,4 @@
-"""Whether a new version may become the champion: compared with it on the same slices, held out of both."""
+"""Whether a new version may become the champion: compared with it on the same cases, held out of both."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from lib.refusals import Refusal
 
-SliceDice = Mapping[str, Mapping[str, float | None]]
-"""Slice to class to Dice; ``None`` where neither label nor prediction holds the class."""
+Scores = Mapping[str, Mapping[str, float | None]]
+"""Sample to class to a measure from 0 to 1, such as Dice; ``None`` where the class says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Verdict:
     Attributes:
         promote: whether the new version becomes the champion.
         reason: why or why not, as one sentence with the numbers.
-        numbers: ``slices`` and ``patients`` that were compared, ``mean`` and ``worst`` of the new version (``new``) and
+        numbers: ``cases`` and ``patients`` that were compared, ``mean`` and ``worst`` of the new version (``new``) and
             of the champion (``champion``), and the tolerances; empty where nothing was compared.
     """
 
@@ -61,50 +61,55 @@ class Verdict:
 
 
 def compare(
-    new: SliceDice,
-    champion: SliceDice,
+    new: Scores,
+    champion: Scores,
     patients: Mapping[str, str],
     *,
     name: str,
     tolerances: Tolerances,
     imported: bool = False,
+    measure: str = "Dice",
 ) -> Verdict:
-    """Compare a new version with the champion on the slices on which both were judged.
+    """Compare a new version with the champion on the samples on which both were judged.
 
-    A slice counts with the mean over its classes, as in the cross-validation. With a perfect tie, or within the
+    A sample counts with the mean over its classes, as in the cross-validation. With a perfect tie, or within the
     tolerances, the new version wins: it has learnt from newer labels.
 
     Args:
         new: cross-validation of the new version.
         champion: the same of the champion, on the same labels.
-        patients: slice to patient.
+        patients: sample to patient.
         name: of the champion.
         tolerances: by how much the new one may be worse.
         imported: the champion was trained elsewhere, perhaps on these very patients.
+        measure: what is compared, for the sentence.
     """
     pairs = {key: (_mean(new[key]), _mean(champion[key])) for key in new.keys() & champion.keys()}
     both = {key: (a, b) for key, (a, b) in pairs.items() if a is not None and b is not None}
     if not both:
-        return Verdict(promote=True, reason=f"Promoted: {name} has no fold for any of the slices.")
+        return Verdict(promote=True, reason=f"Promoted: {name} has no fold for any of the cases.")
     count = len({patients[key] for key in both})
     ours, theirs = (_summary([pair[side] for pair in both.values()]) for side in (0, 1))
     numbers = {
-        "slices": len(both),
+        "cases": len(both),
         "patients": count,
         "new": ours,
         "champion": theirs,
         "tolerances": asdict(tolerances),
     }
-    where = f"on {_counted(len(both), 'slice')} of {_counted(count, 'patient')}"
+    where = f"on {_counted(len(both), 'case')} of {_counted(count, 'patient')}"
     seen = ", which may have been trained on these patients" if imported else ""
     worse = [
         f"its {what} {ours[key]:.4f} is more than {allowed:g} below the {theirs[key]:.4f} of {name}"
-        for key, what, allowed in (("mean", "mean Dice", tolerances.mean), ("worst", "worst Dice", tolerances.worst))
+        for key, what, allowed in (
+            ("mean", f"mean {measure}", tolerances.mean),
+            ("worst", f"worst {measure}", tolerances.worst),
+        )
         if ours[key] < theirs[key] - allowed - 1e-9
     ]
     if worse:
         return Verdict(promote=False, reason=f"Kept: {where}, {' and '.join(worse)}{seen}.", numbers=numbers)
-    told = f"its mean Dice is {ours['mean']:.4f} and its worst {ours['worst']:.4f}"
+    told = f"its mean {measure} is {ours['mean']:.4f} and its worst {ours['worst']:.4f}"
     before = f"with {theirs['mean']:.4f} and {theirs['worst']:.4f} of {name}{seen}"
     return Verdict(promote=True, reason=f"Promoted: {where}, {told}, compared {before}.", numbers=numbers)
 

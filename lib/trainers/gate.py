@@ -1,4 +1,4 @@
-"""Whether what was just trained may answer from now on: the champion is judged anew on the same held-out slices."""
+"""Whether what was just trained may answer from now on: the champion is judged anew on the same held-out samples."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from lib.anatomy.schemas import SCHEMAS
 from lib.models import Registry
 from lib.models.verdict import Tolerances, Verdict, compare
-from lib.networks.nnunet.dataset import Slice
-from lib.networks.nnunet.judging import held_out_dice
 from lib.refusals import Refusal
+from lib.trainers.learners import Learner
 
 
 def judge(
     registry: Registry,
     task: str,
+    learner: Learner,
     metrics: Mapping[str, Any],
-    slices: Sequence[Slice],
-    tolerances: Tolerances,
+    samples: Sequence[Any],
     *,
+    tolerances: Tolerances,
     engine: str = "auto",
 ) -> Verdict:
     """Compare a training with the champion of the task.
@@ -28,10 +28,11 @@ def judge(
     patients whom fold k validates on, since a patient keeps the fold for ever; nor did it see those who came later.
 
     Args:
-        registry: where the champion is, and the workspace with the slices of the training.
+        registry: where the champion is, and the workspace with the samples of the training.
         task: what was trained.
+        learner: how.
         metrics: its cross-validation.
-        slices: that it was trained on.
+        samples: that it was trained on.
         tolerances: by how much it may be worse.
         engine: one of :data:`lib.networks.engines.ENGINES`, for the champion.
 
@@ -42,11 +43,10 @@ def judge(
         champion = registry.champion(task)
         if champion is None:
             return Verdict(promote=True, reason="Promoted: there was no champion before it.")
-        before = held_out_dice(
-            champion.folder,
-            champion.manifest.classes,
+        before = learner.judge(
+            champion,
             registry.workspace(task),
-            slices,
+            samples,
             SCHEMAS[task].ids,
             engine=engine,
             cache=registry.compiled,
@@ -54,10 +54,11 @@ def judge(
     except Refusal as refusal:
         return Verdict(promote=True, reason=f"Promoted, since the champion before it could not be judged: {refusal}")
     return compare(
-        {case["key"]: case["dice"] for case in metrics["cases"]},
+        learner.scores(metrics),
         before,
-        {each.key: each.patient for each in slices},
+        {each.key: each.patient for each in samples},
         name=champion.name,
         tolerances=tolerances,
         imported=champion.manifest.imported,
+        measure=learner.measure,
     )

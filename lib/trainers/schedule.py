@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lib.anatomy.schemas import SCHEMAS
 from lib.background import Repeating
 from lib.models import Registry
 from lib.refusals import Refusal
@@ -19,8 +18,7 @@ from lib.tasks import TRAINABLE_TASKS
 from lib.trainers.freshness import Freshness
 from lib.trainers.policy import TrainingPolicy
 from lib.trainers.runs import KEPT, PROMOTED
-from lib.trainers.slices import check_labels
-from lib.trainers.training import FOLDS
+from lib.trainers.training import check_trainable
 
 _MOST_ATTEMPTS = 3
 """A training whose process was killed so often in a row may be what kills it, and is left to people."""
@@ -162,7 +160,7 @@ class Schedule:
     def _try(self, task: str, request: Mapping[str, Any]) -> str | None:
         now = datetime.now(UTC)
         try:
-            check_labels(self._store, SCHEMAS[task], folds=FOLDS)
+            check_trainable(task, self._store)
         except Refusal as refusal:
             self._tried[task] = _Failure(now, now, str(refusal))
             return None

@@ -11,35 +11,34 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.models import Registry
 from lib.models.verdict import Tolerances
-from lib.networks.nnunet.recipes import RECIPES
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.tasks import Task
-from lib.trainers.slices import check_labels
+from lib.trainers.learners import PRESETS
 from lib.trainers.stats import read_stats
-from lib.trainers.training import FOLDS, TrainOptions, stats_file, train_task
+from lib.trainers.training import TrainOptions, check_trainable, stats_file, train_task
 
 _AUTO = "auto"
 
 
-class SliceTraining(TrainTask):  # type: ignore[misc]
+class Training(TrainTask):  # type: ignore[misc]
     """Trains the folds of a task on its labels.
 
     Args:
         task: the row of the task table.
         registry: takes the new version.
         tolerances: by how much a new version may be worse than the champion and still answer in its place.
-        preset: a key of RECIPES, for requests that choose none; "" for what suits the device.
+        preset: one of PRESETS, for requests that choose none; "" for what suits the device.
     """
 
     def __init__(self, task: Task, registry: Registry, tolerances: Tolerances | None = None, preset: str = "") -> None:
-        super().__init__(f"Five folds of a 2-D nnU-Net on the saved labels of {task.name}")
+        super().__init__(f"Five folds on the saved labels of {task.name}")
         self._task, self._registry, self._tolerances = task, registry, tolerances or Tolerances()
         self._preset = preset
 
     def config(self) -> dict[str, Any]:
         """What a client may choose; the first of each is the default."""
-        return {"preset": [_AUTO, *RECIPES], "device": [_AUTO, "cuda", "cpu"], "start": ["champion", "scratch"]}
+        return {"preset": [_AUTO, *PRESETS], "device": [_AUTO, "cuda", "cpu"], "start": ["champion", "scratch"]}
 
     def stats(self) -> dict[str, Any]:
         """How far the training is that runs, or ran last."""
@@ -56,7 +55,7 @@ class SliceTraining(TrainTask):  # type: ignore[misc]
         running = store.running("train")
         if running is not None and running.task == self._task.name:
             raise Refusal(f"A training of {running.task} is running already: wait until it is done.", status=409)
-        check_labels(store, self._task.schema, folds=FOLDS)
+        check_trainable(self._task.name, store)
         return options
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:

@@ -15,20 +15,18 @@ import torch
 from lib.anatomy.schemas import SCHEMAS
 from lib.models import Manifest, Registry, Version
 from lib.models.verdict import Tolerances, Verdict
-from lib.networks.nnunet.recipes import RECIPES, Recipe
-from lib.networks.nnunet.training import discard, train, unfinished
-from lib.networks.nnunet.workspace import NETWORK
 from lib.networks.progress import Progress
 from lib.networks.results import TrainingResult
 from lib.refusals import Refusal
 from lib.stores import CaseStore
+from lib.tasks import TASKS
 from lib.trainers.gate import judge
+from lib.trainers.learners import LEARNERS, PRESETS, Learner, Recipe
 from lib.trainers.runs import training_run
-from lib.trainers.slices import TrainingSet, training_set
+from lib.trainers.samples import TrainingSet, check_labels, training_set
 from lib.trainers.stats import TrainStats
 
 FOLDS = 5
-_PACKAGES = ("torch", "nnunetv2", "dynamic_network_architectures", "batchgeneratorsv2", "numpy", "monai")
 _PRESET_ON = {"cuda": "paper", "cpu": "small"}
 
 logger = logging.getLogger(__name__)
@@ -39,7 +37,7 @@ class TrainOptions:
     """What can be chosen.
 
     Attributes:
-        preset: a key of RECIPES; "" for the one that suits the device.
+        preset: one of PRESETS; "" for the one that suits the device.
         device: "cuda" or "cpu"; "" for the best there is.
         from_scratch: begin anew, though there is a champion to start from.
         seed: of all that is left to chance.
@@ -53,8 +51,8 @@ class TrainOptions:
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     def __post_init__(self) -> None:
-        if self.preset and self.preset not in RECIPES:
-            raise Refusal(f"There is no preset {self.preset!r}; there are {', '.join(RECIPES)}.")
+        if self.preset and self.preset not in PRESETS:
+            raise Refusal(f"There is no preset {self.preset!r}; there are {', '.join(PRESETS)}.")
         if self.device and self.device.partition(":")[0] not in _PRESET_ON:
             raise Refusal(f"There is no device {self.device!r}; there are {', '.join(_PRESET_ON)}.")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
@@ -78,7 +76,7 @@ def train_task(
     options: TrainOptions,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Version:
-    """Train the five folds of a slice task on every current label, and keep them as a new version.
+    """Train the five folds of a task on every current label, and keep them as a new version.
 
     It starts from the champion's weights where there is one that was trained here; an imported one numbers its classes
     in its own way. Whether the new version becomes the champion is judged by :func:`lib.trainers.gate.judge`; the
@@ -96,7 +94,8 @@ def train_task(
         Refusal: it cannot be trained, with the reason, or another training is running; the champion stays as it is.
     """
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = RECIPES[options.preset or _PRESET_ON[device.partition(":")[0]]]
+    learner = learner_of(task)
+    recipe = learner.recipes[options.preset or _PRESET_ON[device.partition(":")[0]]]
     with training_run(store, task, options.request()) as outcome:
         stats = TrainStats(stats_file(registry, task), recipe.name)
 
@@ -105,7 +104,7 @@ def train_task(
             on_progress(progress)
 
         try:
-            training = _Training(task, store, registry, options, recipe, device, note)
+            training = _Training(task, learner, store, registry, options, recipe, device, note)
             version, verdict = training.run()
         except Exception as error:
             stats.finish(fault=str(error) or type(error).__name__)
@@ -120,6 +119,7 @@ class _Training:
     """One training, with all that was decided about it."""
 
     task: str
+    learner: Learner
     store: CaseStore
     registry: Registry
     options: TrainOptions
@@ -135,13 +135,15 @@ class _Training:
         """
         workspace, own = self.registry.workspace(self.task), self._own_champion()
         known = own.manifest.patients if own else {}
-        chosen = training_set(self.store, SCHEMAS[self.task], folds=FOLDS, known=known)
+        schema, learner = SCHEMAS[self.task], self.learner
+        check_trainable(self.task, self.store)
+        chosen = training_set(self.store, schema, learner.samples, folds=FOLDS, known=known)
         parent = None if self.options.from_scratch else own
-        chosen = continued(workspace, chosen, self.recipe, parent, self.options.seed)
-        result = train(
+        chosen = continued(learner, workspace, chosen, recipe=self.recipe, parent=parent, seed=self.options.seed)
+        result = learner.train(
             workspace,
-            chosen.slices,
-            SCHEMAS[self.task].ids,
+            chosen.samples,
+            schema.ids,
             self.recipe,
             folds=FOLDS,
             parent=parent.folder if parent else None,
@@ -150,19 +152,21 @@ class _Training:
             seed=self.options.seed,
         )
         stamp = self.registry.stamp(self.task)
+        engine = "cuda" if self.device.startswith("cuda") else "openvino"
         verdict = judge(
             self.registry,
             self.task,
+            learner,
             result.metrics,
-            chosen.slices,
-            self.options.tolerances,
-            engine="cuda" if self.device.startswith("cuda") else "openvino",
+            chosen.samples,
+            tolerances=self.options.tolerances,
+            engine=engine,
         )
         version = self._publish(chosen, parent, result, verdict)
         if verdict.promote:
             verdict = self._promote(version, verdict, stamp)
         # Killed before this, the training that is done is judged and published once more, rather than lost.
-        discard(workspace)
+        learner.discard(workspace)
         return version, verdict
 
     def _own_champion(self) -> Version | None:
@@ -179,14 +183,14 @@ class _Training:
     ) -> Version:
         manifest = Manifest(
             task=self.task,
-            network=NETWORK,
+            network=TASKS[self.task].network or "",
             classes=SCHEMAS[self.task].ids,
             folds=FOLDS,
             labels=chosen.labels,
             parent=parent.name if parent else None,
             preset=self.recipe.name,
             seeds=result.seeds,
-            packages={name: package_version(name) for name in _PACKAGES},
+            packages={name: package_version(name) for name in self.learner.packages},
             metrics={**result.metrics, "verdict": verdict.to_json()},
         )
         with self.registry.staging(self.task) as staging:
@@ -201,12 +205,35 @@ class _Training:
         return verdict
 
 
-def continued(workspace: Path, chosen: TrainingSet, recipe: Recipe, parent: Version | None, seed: int) -> TrainingSet:
+def learner_of(task: str) -> Learner:
+    """How a task is trained.
+
+    Raises:
+        Refusal: it is not.
+    """
+    network = TASKS[task].network
+    if network is None:
+        raise Refusal(f"{task} has no network to train yet.")
+    return LEARNERS[network]
+
+
+def check_trainable(task: str, store: CaseStore) -> None:
+    """Refuse a task whose labels do not suffice, without reading an image.
+
+    Raises:
+        Refusal: see :func:`lib.trainers.samples.check_labels`.
+    """
+    check_labels(store, SCHEMAS[task], folds=FOLDS, every_class=learner_of(task).every_class)
+
+
+def continued(
+    learner: Learner, workspace: Path, chosen: TrainingSet, *, recipe: Recipe, parent: Version | None, seed: int
+) -> TrainingSet:
     """What an interrupted training was made of, if all of it is still there; labels that came since wait."""
-    run = unfinished(workspace)
+    run = learner.unfinished(workspace)
     if run is None or (run.recipe, run.seed) != (recipe, seed):
         return chosen
     if run.parent != (str(parent.folder.resolve()) if parent else ""):
         return chosen
-    keys = {each.key for each in chosen.slices}
-    return chosen.only(run.slices) if keys >= set(run.slices) else chosen
+    keys = {each.key for each in chosen.samples}
+    return chosen.only(run.keys) if keys >= run.keys else chosen

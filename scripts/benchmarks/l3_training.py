@@ -21,11 +21,11 @@ from lib.images.files import read_volume
 from lib.measures.overlap import dice
 from lib.models import Registry, Version
 from lib.networks.nnunet.ensemble import Ensemble
-from lib.networks.nnunet.recipes import RECIPES
 from lib.phantoms.cohort import TRUTH, Cohort, CohortPlan, read_table, save_labels
 from lib.phantoms.person import HARD_SHARE
 from lib.stores import CaseStore
 from lib.tasks import TRAINABLE_TASKS
+from lib.trainers.learners import PRESETS
 from lib.trainers.training import TrainOptions, train_task
 from scripts.train import table
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.py l3-training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for cohorts and models; gone on with if there")
     parser.add_argument("--task", choices=TRAINABLE_TASKS, action="append", help="one of the tasks (default: all)")
-    parser.add_argument("--preset", choices=list(RECIPES), default="small", help="default: %(default)s")
+    parser.add_argument("--preset", choices=list(PRESETS), default="small", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--train", type=int, default=164, help="slices to train on (default: %(default)s)")
     parser.add_argument(

@@ -21,7 +21,7 @@ def test_one_that_is_better_answers_and_the_sentence_has_the_numbers():
     found = verdict(judged(0.9, 0.8, 0.7), judged(0.8, 0.8, 0.6))
     assert found.promote
     assert found.reason == (
-        "Promoted: on 3 slices of 3 patients, its mean Dice is 0.8000 and its worst 0.7000, compared with 0.7333 and "
+        "Promoted: on 3 cases of 3 patients, its mean Dice is 0.8000 and its worst 0.7000, compared with 0.7333 and "
         "0.6000 of v0001."
     )
     assert found.numbers["new"] == pytest.approx({"mean": 0.8, "worst": 0.7})
@@ -43,7 +43,7 @@ def test_it_may_be_worse_by_the_tolerances_and_no_more(new, promote):
 def test_what_is_worse_is_said():
     worst = verdict(judged(1.0, 0.5), judged(0.7, 0.6)).reason
     assert worst == (
-        "Kept: on 2 slices of 2 patients, its worst Dice 0.5000 is more than 0.02 below the 0.6000 of v0001."
+        "Kept: on 2 cases of 2 patients, its worst Dice 0.5000 is more than 0.02 below the 0.6000 of v0001."
     )
     both = verdict(judged(0.4, 0.5), judged(0.7, 0.6)).reason
     assert "its mean Dice 0.4500 is more than 0.005 below the 0.6500 of v0001 and its worst" in both
@@ -63,14 +63,14 @@ def test_only_slices_count_on_which_both_were_judged():
     champion["slice1"] = {"psoas": None, "paraspinal": None}
     found = verdict(new, champion)
     assert found.promote
-    assert (found.numbers["slices"], found.numbers["new"]["worst"]) == (1, 0.9)
+    assert (found.numbers["cases"], found.numbers["new"]["worst"]) == (1, 0.9)
 
 
 def test_slices_of_one_patient_are_one_patient():
     found = compare(
         judged(0.9, 0.9), judged(0.8, 0.8), {"slice0": "Ann", "slice1": "Ann"}, name="v0001", tolerances=Tolerances()
     )
-    assert "2 slices of 1 patient," in found.reason
+    assert "2 cases of 1 patient," in found.reason
 
 
 def test_a_champion_from_elsewhere_may_have_seen_the_patients():
@@ -81,7 +81,7 @@ def test_a_champion_from_elsewhere_may_have_seen_the_patients():
 def test_a_champion_that_could_be_judged_on_nothing_stands_in_nobodys_way():
     found = verdict(judged(0.1), {})
     assert found.promote
-    assert found.reason == "Promoted: v0001 has no fold for any of the slices."
+    assert found.reason == "Promoted: v0001 has no fold for any of the cases."
 
 
 def test_it_is_read_back_from_a_manifest():

@@ -14,7 +14,7 @@ from scripts.models import main
 
 KEPT = Verdict(
     promote=False,
-    reason="Kept: on 24 slices of 24 patients, its mean Dice 0.8700 is more than 0.005 below the 0.9100 of v0001 and "
+    reason="Kept: on 24 cases of 24 patients, its mean Dice 0.8700 is more than 0.005 below the 0.9100 of v0001 and "
     "its worst Dice 0.5000 is more than 0.02 below the 0.8000 of v0001.",
 )
 

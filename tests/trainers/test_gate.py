@@ -1,4 +1,4 @@
-"""The champion is judged anew on the slices of a training, by the folds that never saw their patients."""
+"""The champion is judged anew on the cases of a training, by the folds that never saw their patients."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 from lib.anatomy.schemas import L3_MUSCLE
 from lib.models import Registry
 from lib.models.verdict import Tolerances
+from lib.networks.nnunet.workspace import NETWORK
 from lib.trainers.gate import judge
-from lib.trainers.slices import training_set
+from lib.trainers.learners import LEARNERS
+from lib.trainers.samples import labelled_slices, training_set
 
 TASK = "l3_muscle"
 
@@ -26,12 +28,12 @@ def models(trained, tmp_path_factory):
 @pytest.fixture
 def gate(trained, models):
     """Judges a training whose every Dice is this much above the champion's."""
-    slices = training_set(trained[0], L3_MUSCLE, folds=5, known={}).slices
+    slices = training_set(trained[0], L3_MUSCLE, labelled_slices, folds=5, known={}).samples
     cases = models.version(TASK, "v0001").manifest.metrics["cases"]
 
     def run(by=0.0):
         metrics = {"cases": [{**each, "dice": {k: v + by for k, v in each["dice"].items()}} for each in cases]}
-        return judge(models, TASK, metrics, slices, Tolerances(), engine="openvino")
+        return judge(models, TASK, LEARNERS[NETWORK], metrics, slices, tolerances=Tolerances(), engine="openvino")
 
     return run
 
@@ -39,11 +41,11 @@ def gate(trained, models):
 def test_one_that_is_as_good_answers_and_one_that_is_worse_does_not(gate):
     same = gate()
     assert same.promote
-    assert same.numbers["slices"] == same.numbers["patients"] == 6
+    assert same.numbers["cases"] == same.numbers["patients"] == 6
     assert same.numbers["champion"] == pytest.approx(same.numbers["new"], abs=0.004)
     worse = gate(-0.1)
     assert not worse.promote
-    assert worse.reason.startswith("Kept: on 6 slices of 6 patients, its mean Dice ")
+    assert worse.reason.startswith("Kept: on 6 cases of 6 patients, its mean Dice ")
 
 
 @pytest.mark.parametrize("damage", ["a checkpoint", "the manifest", "the choice"])

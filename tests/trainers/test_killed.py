@@ -14,7 +14,7 @@ from lib.networks.nnunet.recipes import RECIPES
 from lib.tasks import TASKS
 from lib.trainers.policy import TrainingPolicy
 from lib.trainers.schedule import Schedule
-from lib.trainers.train_task import SliceTraining
+from lib.trainers.train_task import Training
 from tests.networks.nnunet.drawn_slices import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def test_it_goes_on_with_the_labels_that_it_was_made_of(store, save_label, tmp_p
     save_label(store, "case5", tmp_path)
 
     monkeypatch.setitem(RECIPES, "quick", TINY)
-    trainer = SliceTraining(TASKS[TASK], registry)
+    trainer = Training(TASKS[TASK], registry)
     schedule = Schedule(store, registry, TrainingPolicy(), lambda request: trainer(request, store))
     assert schedule.continue_lost() == TASK
     manifest = registry.champion(TASK).manifest

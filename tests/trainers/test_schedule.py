@@ -20,7 +20,7 @@ from lib.stores import CaseStore
 from lib.tasks import TASKS
 from lib.trainers.policy import TrainingPolicy
 from lib.trainers.schedule import Schedule
-from lib.trainers.train_task import SliceTraining
+from lib.trainers.train_task import Training
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "l3_muscle"
@@ -269,7 +269,7 @@ class TestAKilledTraining:
             assert (schedule.continue_lost(), schedule.look()) == (None, None)
             assert schedule.state()["running"]["task"] == TASK
             with pytest.raises(Refusal, match="training of l3_muscle is running"):
-                SliceTraining(TASKS[TASK], registry).check({}, store)
+                Training(TASKS[TASK], registry).check({}, store)
         finally:
             child.kill()
             child.communicate()

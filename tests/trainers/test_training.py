@@ -17,11 +17,13 @@ from lib.infers.segmentation import SegmentationTask
 from lib.models import Registry
 from lib.models.verdict import Verdict
 from lib.networks.nnunet.recipes import RECIPES
+from lib.networks.nnunet.workspace import NETWORK
 from lib.refusals import Refusal
 from lib.tasks import TASKS
-from lib.trainers.slices import training_set
+from lib.trainers.learners import LEARNERS
+from lib.trainers.samples import labelled_slices, training_set
 from lib.trainers.stats import read_stats
-from lib.trainers.train_task import SliceTraining
+from lib.trainers.train_task import Training
 from lib.trainers.training import TrainOptions, continued, stats_file, train_task
 from tests.networks.nnunet.drawn_slices import TINY
 from tests.trainers.conftest import LABELLED
@@ -42,7 +44,7 @@ class TestTheVersion:
     def test_every_epoch_was_reported_and_clients_can_read_it(self, trained):
         _, registry, told = trained
         assert len(told) == 5 * TINY.epochs
-        stats = SliceTraining(TASKS["l3_muscle"], registry).stats()
+        stats = Training(TASKS["l3_muscle"], registry).stats()
         assert (stats["epoch"], stats["total_epochs"]) == (5 * TINY.epochs, 5 * TINY.epochs)
         assert stats["total_time"]
         assert stats["version"] == "v0001"
@@ -84,7 +86,7 @@ def test_more_labels_fine_tune_the_champion(trained, tmp_path, save_label, monke
     copy.close()
     assert version.manifest.parent == "v0001"
     verdict = Verdict.of(version.manifest.metrics)
-    assert verdict.numbers["slices"] == 7, "the champion was judged on the new case too"
+    assert verdict.numbers["cases"] == 7, "the champion was judged on the new case too"
     assert (models.champion_name("l3_muscle") == version.name) is verdict.promote
     assert models.history("l3_muscle")[-1].reason.startswith("Promoted: ")
     assert {p: f for p, f in version.manifest.patients.items() if p != case} == before.patients
@@ -198,7 +200,7 @@ def test_a_training_that_was_ended_goes_on_though_labels_came_since(store, tmp_p
         save_label(store, case, tmp_path)
     monkeypatch.setitem(RECIPES, "quick", TINY)
     registry, options = Registry(tmp_path / "models"), TrainOptions(preset="quick", device="cpu")
-    chosen = training_set(store, TASKS["l3_muscle"].schema, folds=5, known={})
+    chosen = training_set(store, TASKS["l3_muscle"].schema, labelled_slices, folds=5, known={})
 
     class EndedError(Exception):
         pass
@@ -209,10 +211,13 @@ def test_a_training_that_was_ended_goes_on_though_labels_came_since(store, tmp_p
     with pytest.raises(EndedError):
         train_task("l3_muscle", store, registry, options, end)
     save_label(store, "case5", tmp_path)
-    now = training_set(store, TASKS["l3_muscle"].schema, folds=5, known={})
-    going_on = continued(registry.workspace("l3_muscle"), now, TINY, None, 0)
-    assert [s.key for s in going_on.slices] == [s.key for s in chosen.slices]
-    assert len(now.slices) == 6
+    now = training_set(store, TASKS["l3_muscle"].schema, labelled_slices, folds=5, known={})
+    going_on = continued(LEARNERS[NETWORK], registry.workspace("l3_muscle"), now, recipe=TINY, parent=None, seed=0)
+    assert [s.key for s in going_on.samples] == [s.key for s in chosen.samples]
+    assert len(now.samples) == 6
     save_label(store, "case2", tmp_path, shift=1)
-    corrected = training_set(store, TASKS["l3_muscle"].schema, folds=5, known={})
-    assert continued(registry.workspace("l3_muscle"), corrected, TINY, None, 0) is corrected
+    corrected = training_set(store, TASKS["l3_muscle"].schema, labelled_slices, folds=5, known={})
+    assert (
+        continued(LEARNERS[NETWORK], registry.workspace("l3_muscle"), corrected, recipe=TINY, parent=None, seed=0)
+        is corrected
+    )

@@ -1,10 +1,12 @@
-"""The labelled slices of a task, from every current label in the store."""
+"""What a version is trained on: the labelled slices or CTs of a task, from every current label in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from lib.anatomy.schemas import LabelSchema
 from lib.images import CTImage, read_ct
 from lib.images.files import is_marked_phantom, read_volume
+from lib.levels.dataset import LabelledCT
 from lib.models import FoldBook, TrainingLabel
 from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
 from lib.refusals import Refusal
@@ -21,13 +24,13 @@ from lib.stores.records import Revision
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a version of a slice model is trained on.
+    """What a version is trained on.
 
     Attributes:
-        parts: each label, for the manifest, with its labelled slices.
+        parts: each label, for the manifest, with what is learnt from it.
     """
 
-    parts: tuple[tuple[TrainingLabel, tuple[Slice, ...]], ...]
+    parts: tuple[tuple[TrainingLabel, tuple[Any, ...]], ...]
 
     @property
     def labels(self) -> tuple[TrainingLabel, ...]:
@@ -35,17 +38,23 @@ class TrainingSet:
         return tuple(label for label, _ in self.parts)
 
     @property
-    def slices(self) -> tuple[Slice, ...]:
-        """The slices of all labels."""
-        return tuple(each for _, slices in self.parts for each in slices)
+    def samples(self) -> tuple[Any, ...]:
+        """Those of all labels, each with ``key``, ``patient`` and ``fold``."""
+        return tuple(each for _, samples in self.parts for each in samples)
 
     def only(self, keys: Collection[str]) -> TrainingSet:
-        """Those labels whose slices are among the keys."""
+        """Those labels whose samples are among the keys."""
         return TrainingSet(tuple(part for part in self.parts if all(each.key in keys for each in part[1])))
 
 
-def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int) -> None:
+def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int, every_class: bool = True) -> None:
     """Refuse what cannot be trained on, without reading an image.
+
+    Args:
+        store: where the labels are.
+        schema: of the task.
+        folds: number of folds.
+        every_class: whether each class must be drawn somewhere.
 
     Raises:
         Refusal: there is no label of the task, nobody has drawn one of its classes, or there are fewer patients than
@@ -56,7 +65,7 @@ def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int) -> None:
         raise Refusal(f"There is no saved label of {schema.task} yet: save some, then train.")
     drawn = {name for revision in revisions for name in revision.names}
     missing = [name for name in schema.names if name not in drawn]
-    if missing:
+    if missing and every_class:
         raise Refusal(
             f"No saved label of {schema.task} shows {' or '.join(missing)}: draw it in some cases, then train."
         )
@@ -68,19 +77,25 @@ def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int) -> None:
         )
 
 
-def training_set(store: CaseStore, schema: LabelSchema, *, folds: int, known: Mapping[str, int]) -> TrainingSet:
+Samples = Callable[[Revision, Path, LabelSchema, str, int], Iterable[Any]]
+"""What is learnt from one label: its revision, the image, the schema, patient and fold."""
+
+
+def training_set(
+    store: CaseStore, schema: LabelSchema, samples: Samples, *, folds: int, known: Mapping[str, int]
+) -> TrainingSet:
     """Every current label of a task as it is now, with the fold of its patient.
 
     Args:
-        store: where the labels are.
+        store: where the labels are; see :func:`check_labels`.
         schema: of the task.
+        samples: of one label.
         folds: number of folds.
         known: folds of patients that were decided before, from the champion's manifest.
 
     Raises:
-        Refusal: see :func:`check_labels`; a label or its image cannot be read.
+        Refusal: a label or its image cannot be read.
     """
-    check_labels(store, schema, folds=folds)
     revisions = store.current_labels(schema.task)
     patients = {revision.image_id: store.patient(revision.image_id) for revision in revisions}
     book = FoldBook(store.own_folder / "folds" / f"{schema.task}.json")
@@ -96,22 +111,50 @@ def training_set(store: CaseStore, schema: LabelSchema, *, folds: int, known: Ma
             fold=fold[patient],
             phantom=bool(store.case_facts(revision.image_id).phantom) or is_marked_phantom(image),
         )
-        parts.append((label, tuple(_slices(revision, image, schema, patient=patient, fold=fold[patient]))))
+        parts.append((label, tuple(samples(revision, image, schema, patient, fold[patient]))))
     return TrainingSet(tuple(parts))
 
 
-def _slices(revision: Revision, image: Path, schema: LabelSchema, *, patient: str, fold: int) -> Iterator[Slice]:
+def labelled_slices(revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int) -> Iterator[Slice]:
     """The slices of a label in which something is drawn, in canonical order, read when they are asked for."""
     array, affine, _ = read_volume(revision.path)
     drawn = np.flatnonzero(_canonical(array, affine).any(axis=(0, 1)))
-    status = image.stat()
+    key = _key(revision, image)
     for index in drawn:
         yield Slice(
-            key=f"{revision.image_id}/{status.st_size}/{status.st_mtime_ns}/{revision.sha256}/{index}",
+            key=f"{key}/{index}",
             patient=patient,
             fold=fold,
             load=_Loader(image, revision, schema, int(index)),
         )
+
+
+def labelled_spine(
+    revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int
+) -> Iterator[LabelledCT]:
+    """A CT with a label of vertebrae, read when it is asked for; a single slice shows no spine to learn from."""
+    del schema
+    array, _, _ = read_volume(revision.path)
+    if min(array.shape) > 1:
+        yield LabelledCT(
+            key=_key(revision, image), patient=patient, fold=fold, load=partial(_read_labelled, image, revision)
+        )
+
+
+def _key(revision: Revision, image: Path) -> str:
+    """Another one as soon as image or label is another one."""
+    status = image.stat()
+    return f"{revision.image_id}/{status.st_size}/{status.st_mtime_ns}/{revision.sha256}"
+
+
+def _read_labelled(image: Path, revision: Revision) -> tuple[CTImage, npt.NDArray]:
+    """A CT and its label, both in canonical order."""
+    ct = read_ct(image).canonical()
+    array, affine, _ = read_volume(revision.path)
+    label = np.ascontiguousarray(_canonical(array, affine), np.uint8)
+    if label.shape != ct.shape:
+        raise Refusal(f"The label of {revision.image_id} has another shape than its image.")
+    return ct, label
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from lib.anatomy.schemas import L3_MUSCLE
 from lib.networks.nnunet.dataset import UNJUDGED
 from lib.refusals import Refusal
-from lib.trainers.slices import check_labels, training_set
+from lib.trainers.samples import check_labels, labelled_slices, training_set
 from tests.networks.nnunet.drawn_slices import draw
 
 CASES = [f"case{n}" for n in range(7)]
@@ -22,11 +22,11 @@ def labelled(store, save_label, tmp_path):
 
 
 def of(store):
-    return training_set(store, L3_MUSCLE, folds=5, known={})
+    return training_set(store, L3_MUSCLE, labelled_slices, folds=5, known={})
 
 
 def test_a_slice_comes_as_it_is_in_the_viewer(labelled):
-    hu, spacing, label = of(labelled).slices[3].load()
+    hu, spacing, label = of(labelled).samples[3].load()
     expected_hu, _, expected_label = draw(3)
     assert np.array_equal(hu, expected_hu)
     assert np.array_equal(label, expected_label)
@@ -34,9 +34,9 @@ def test_a_slice_comes_as_it_is_in_the_viewer(labelled):
 
 
 def test_a_label_that_was_corrected_is_another_slice_of_the_same_fold(labelled, save_label, tmp_path):
-    before = {s.patient: s for s in of(labelled).slices}
+    before = {s.patient: s for s in of(labelled).samples}
     save_label(labelled, "case2", tmp_path, shift=1)
-    after = {s.patient: s for s in of(labelled).slices}
+    after = {s.patient: s for s in of(labelled).samples}
     assert {name for name in CASES if after[name].key != before[name].key} == {"case2"}
     assert {name: s.fold for name, s in after.items()} == {name: s.fold for name, s in before.items()}
 
@@ -52,7 +52,7 @@ def test_cases_of_one_patient_share_a_fold(labelled):
 def test_what_nobody_drew_is_left_unjudged(labelled, save_label, tmp_path):
     save_label(labelled, "case3", tmp_path, keep=(1, 3))
     chosen = of(labelled)
-    partial = next(s for s in chosen.slices if s.patient == "case3").load()[2]
+    partial = next(s for s in chosen.samples if s.patient == "case3").load()[2]
     whole = draw(3)[2]
     assert set(np.unique(partial)) == {1, 3, UNJUDGED}
     assert np.array_equal(partial == UNJUDGED, np.isin(whole, (0, 2)))

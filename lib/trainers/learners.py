@@ -1,0 +1,134 @@
+"""How each kind of network is trained, one row for each: tasks of the task table name a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lib.anatomy.schemas import LabelSchema
+from lib.levels import training as levels
+from lib.levels.judging import held_out_scores
+from lib.levels.workspace import NETWORK as LEVELS
+from lib.levels.workspace import RECIPES as LEVEL_RECIPES
+from lib.models import Version
+from lib.models.verdict import Scores
+from lib.networks.nnunet import training as nnunet
+from lib.networks.nnunet.judging import held_out_dice
+from lib.networks.nnunet.recipes import RECIPES as SLICE_RECIPES
+from lib.networks.nnunet.workspace import NETWORK as NNUNET_2D
+from lib.networks.results import TrainingResult
+from lib.stores.records import Revision
+from lib.trainers.samples import labelled_slices, labelled_spine
+
+PRESETS = tuple(SLICE_RECIPES)
+"""The names of the recipes, the same for every kind of network."""
+
+
+class Recipe(Protocol):
+    """A preset."""
+
+    @property
+    def name(self) -> str:
+        """One of :data:`PRESETS`."""
+
+
+class Run(Protocol):
+    """What an unfinished training is made of."""
+
+    @property
+    def recipe(self) -> Any:
+        """The preset."""
+
+    @property
+    def parent(self) -> str:
+        """The folder of the version that it starts from, or ""."""
+
+    @property
+    def seed(self) -> int:
+        """Of all that is left to chance."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Those of its samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """A row.
+
+    Attributes:
+        recipes: name to preset.
+        every_class: whether each class of the schema must be drawn somewhere; else any of them is enough.
+        samples: what is learnt from one label: its revision, the image, the schema, patient and fold.
+        train: workspace, samples, classes and recipe; by name ``folds``, ``parent``, ``device``, ``seed``,
+            ``on_progress``.
+        unfinished: the training that a workspace holds.
+        discard: remove it.
+        measure: what the scores are called.
+        scores: of every sample in the metrics of a finished training, by the fold that never saw its patient.
+        judge: the same for a version on the samples of a training: version, workspace, samples and classes; by name
+            ``engine`` and ``cache``, the folder of what engines compile.
+        packages: whose versions go into the manifest.
+    """
+
+    recipes: Mapping[str, Recipe]
+    every_class: bool
+    samples: Callable[[Revision, Path, LabelSchema, str, int], Iterator[Any]]
+    train: Callable[..., TrainingResult]
+    unfinished: Callable[[Path], Run | None]
+    discard: Callable[[Path], None]
+    measure: str
+    scores: Callable[[Mapping[str, Any]], Scores]
+    judge: Callable[..., Scores]
+    packages: tuple[str, ...]
+
+
+def _train_levels(
+    workspace: Path, samples: Sequence[Any], classes: Mapping[str, int], recipe: Any, **more: Any
+) -> TrainingResult:
+    del classes  # a detector of levels knows its own
+    return levels.train(workspace, samples, recipe, **more)
+
+
+def _judge_slices(
+    version: Version, workspace: Path, slices: Sequence[Any], classes: Mapping[str, int], *, engine: str, cache: Path
+) -> Scores:
+    values = version.manifest.classes
+    return held_out_dice(version.folder, values, workspace, slices, classes, engine=engine, cache=cache)
+
+
+def _judge_levels(
+    version: Version, workspace: Path, samples: Sequence[Any], classes: Mapping[str, int], *, engine: str, cache: Path
+) -> Scores:
+    del classes, cache
+    return held_out_scores(version.folder, workspace, samples, device="cuda" if engine == "cuda" else "cpu")
+
+
+LEARNERS: dict[str, Learner] = {
+    NNUNET_2D: Learner(
+        recipes=SLICE_RECIPES,
+        every_class=True,
+        samples=labelled_slices,
+        train=nnunet.train,
+        unfinished=nnunet.unfinished,
+        discard=nnunet.discard,
+        measure="Dice",
+        scores=lambda metrics: {case["key"]: case["dice"] for case in metrics["cases"]},
+        judge=_judge_slices,
+        packages=("torch", "nnunetv2", "dynamic_network_architectures", "batchgeneratorsv2", "numpy", "monai"),
+    ),
+    LEVELS: Learner(
+        recipes=LEVEL_RECIPES,
+        every_class=False,
+        samples=labelled_spine,
+        train=_train_levels,
+        unfinished=levels.unfinished,
+        discard=levels.discard,
+        measure="score",
+        scores=lambda metrics: {case["key"]: case["scores"] for case in metrics["cases"]},
+        judge=_judge_levels,
+        packages=("torch", "monai", "numpy", "scipy"),
+    ),
+}
