@@ -268,8 +268,15 @@ def _read_weights(path: Path) -> Weights:
     return _read_checkpoint(path)["network_weights"]  # type: ignore[no-any-return]
 
 
+_LEAST = np.finfo(np.float32).tiny
+"""Probability of what a network rules out."""
+
+
 def label_of(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """The label on which folds agree: the most probable class after their probabilities are averaged.
+    """The label on which folds agree: the most probable class after their log probabilities are averaged.
+
+    That is what averaged logits give, as ``nnUNetv2_predict`` averages them; Yu 2026, who used it, speaks of averaged
+    probability maps. Where folds contradict each other, one that rules a class out has more weight.
 
     Args:
         probabilities: ``(folds, 1 + classes, x, y)``.
@@ -277,4 +284,4 @@ def label_of(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     Returns:
         ``(x, y)``.
     """
-    return probabilities.mean(axis=0).argmax(axis=0).astype(np.uint8)  # type: ignore[no-any-return]
+    return np.log(np.maximum(probabilities, _LEAST)).mean(axis=0).argmax(axis=0).astype(np.uint8)  # type: ignore[no-any-return]
