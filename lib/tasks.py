@@ -9,7 +9,8 @@ from typing import Literal
 from lib.anatomy import schemas
 from lib.anatomy.schemas import LabelSchema
 from lib.cold_start import answers
-from lib.cold_start.answers import Answer
+from lib.cold_start.answers import Answer, ChosenSlice, FindLevels, choose_slice
+from lib.cold_start.levels import find_levels
 from lib.images import CTImage
 from lib.refusals import Refusal
 
@@ -23,35 +24,49 @@ class Task:
         description: what an annotator reads in the client's list.
         schema: what its labels hold.
         dimension: 2 where one slice is labelled, 3 where the volume is.
-        network: what kind of network is trained for it, ``None`` where none is yet; ``nnunet_2d`` learns slices.
+        network: what kind of network is trained for it, ``None`` where none is yet; ``nnunet_2d`` learns slices,
+            ``levels`` where the vertebrae are.
         parts: for a task that learns nothing itself, those whose models answer it on one slice, in the order in which
             they are painted, the last on top; a part without a model is answered by its own cold start.
-        cold_start: answers without a trained model; takes the image in canonical order and the slice chosen by hand
-            (canonical index or ``None``). ``None`` where there is no such method: the task's labels are taken, but it
-            answers nothing yet.
+        cold_start: answers without a trained model; takes the image in canonical order and, for a task on one slice,
+            the slice. ``None`` where there is no such method: the task's labels are taken, but it answers nothing yet.
     """
 
     name: str
     description: str
     schema: LabelSchema
     dimension: int
-    cold_start: Callable[[CTImage, int | None], Answer] | None
-    network: Literal["nnunet_2d"] | None = None
+    cold_start: Callable[..., Answer] | None
+    network: Literal["nnunet_2d", "levels"] | None = None
     parts: tuple[str, ...] = ()
 
-    def answer(self, image: CTImage, slice_index: int | None = None) -> Answer:
-        """Answer by the best method there is.
+    @property
+    def on_slice(self) -> bool:
+        """Whether the answer is about one slice, which is searched for or chosen by hand."""
+        return self.dimension == 2 or "l3_slice" in self.schema
+
+    def answer(self, image: CTImage, slice_index: int | None = None, find: FindLevels = find_levels) -> Answer:
+        """Answer without a model of this task.
 
         Args:
             image: in canonical order.
             slice_index: the slice chosen by hand, in canonical order, or ``None`` to search.
+            find: searches.
+
+        Raises:
+            Refusal: there is no method for this task yet, or the image does not allow an answer.
+        """
+        return self.answer_on(image, choose_slice(image, slice_index, find) if self.on_slice else None)
+
+    def answer_on(self, image: CTImage, chosen: ChosenSlice | None) -> Answer:
+        """The same on a slice that was chosen; ``None`` for a task on volumes.
 
         Raises:
             Refusal: there is no method for this task yet, or the image does not allow an answer.
         """
         if self.cold_start is None:
             raise Refusal(f"{self.name} has no trained model yet and cannot be answered without one.")
-        return self.cold_start(image, slice_index)
+        return self.cold_start(image) if chosen is None else self.cold_start(image, chosen)
 
 
 _ROWS = (
@@ -85,6 +100,7 @@ _ROWS = (
         schema=schemas.L3_SLICE,
         dimension=3,
         cold_start=answers.answer_l3_slice,
+        network="levels",
     ),
     Task(
         name="body_composition",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,12 +77,17 @@ class ChosenSlice:
         return {} if self.found is None else _levels_json(self.found)
 
 
-def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
+FindLevels = Callable[[CTImage], SpineLevels]
+"""Says which vertebrae an image in canonical order shows, by whatever means."""
+
+
+def choose_slice(image: CTImage, requested: int | None, find: FindLevels = find_levels) -> ChosenSlice:
     """The slice of L3's inferior endplate (Ha 2021), or the one that was asked for by hand.
 
     Args:
         image: in canonical order.
         requested: a slice number of the canonical order, or ``None`` to search.
+        find: searches.
 
     Raises:
         Refusal: the requested slice is outside the image, or L3 is not found; the sentence says what speaks against it.
@@ -92,9 +97,10 @@ def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
         if not 0 <= requested < slices:
             raise Refusal(f"slice_index is outside the image, which has the slices 0 to {slices - 1}.")
         return ChosenSlice(index=requested, level=CHOSEN_BY_HAND, doubt=0.0)
-    levels = find_levels(image)
+    levels = find(image)
     if levels.l3_slice is None:
-        raise Refusal(" ".join([*levels.warnings, "L3 was not found; choose the slice by hand with slice_index."]))
+        reasons = "; ".join(warning.rstrip(".") for warning in levels.warnings)
+        raise Refusal(f"L3 was not found: {reasons}. Choose the slice by hand with slice_index.")
     return ChosenSlice(
         index=levels.l3_slice,
         level=L3_INFERIOR_ENDPLATE if slices > 1 else NOT_CHECKED,
@@ -104,17 +110,18 @@ def choose_slice(image: CTImage, requested: int | None) -> ChosenSlice:
     )
 
 
-def answer_l3_slice(image: CTImage, requested: int | None) -> Answer:
+def answer_l3_slice(image: CTImage, chosen: ChosenSlice) -> Answer:
     """The L3 slice, marked on the vertebra, and the vertebrae above and below by name."""
-    chosen = choose_slice(image, requested)
+    version = chosen.found.model_version if chosen.found else None
     if chosen.found is None:
-        label = np.zeros(image.shape, np.uint8)
+        label = _empty(image)
         label[:, :, chosen.index] = mark_slice(image, chosen.index)
     else:
         label = label_vertebrae(image, chosen.found)
     return Answer(
         label=label,
-        method="landmarks",
+        method="landmarks" if version is None else "ensemble",
+        model_version=version,
         slice_index=chosen.index,
         level=chosen.level,
         doubt=chosen.doubt,
@@ -123,31 +130,30 @@ def answer_l3_slice(image: CTImage, requested: int | None) -> Answer:
     )
 
 
-def answer_l3_muscle(image: CTImage, requested: int | None) -> Answer:
+def answer_l3_muscle(image: CTImage, chosen: ChosenSlice) -> Answer:
     """Psoas, paraspinal and abdominal wall muscles on the L3 slice."""
-    return _answer_on_slice(image, requested, lambda found: found.muscle)
+    return _answer_on_slice(image, chosen, lambda found: found.muscle)
 
 
-def answer_l3_tissue(image: CTImage, requested: int | None) -> Answer:
+def answer_l3_tissue(image: CTImage, chosen: ChosenSlice) -> Answer:
     """Skeletal muscle, visceral and subcutaneous fat on the L3 slice."""
-    return _answer_on_slice(image, requested, lambda found: found.tissue)
+    return _answer_on_slice(image, chosen, lambda found: found.tissue)
 
 
-def answer_sarcopenia(image: CTImage, requested: int | None) -> Answer:
+def answer_sarcopenia(image: CTImage, chosen: ChosenSlice) -> Answer:
     """Muscle groups and fat on the L3 slice in one label."""
-    return _answer_on_slice(image, requested, _muscle_and_fat)
+    return _answer_on_slice(image, chosen, _muscle_and_fat)
 
 
-def answer_body_composition(image: CTImage, requested: int | None) -> Answer:  # noqa: ARG001 (a slice has no say here)
+def answer_body_composition(image: CTImage) -> Answer:
     """The seven classes of Lee 2021 in every voxel."""
     found = segment_body(image)
     return Answer(label=found.label, method="thresholds", doubt=found.doubt, warnings=found.warnings)
 
 
-def _answer_on_slice(image: CTImage, requested: int | None, pick: Any) -> Answer:
-    chosen = choose_slice(image, requested)
+def _answer_on_slice(image: CTImage, chosen: ChosenSlice, pick: Any) -> Answer:
     found = segment_l3(image, chosen.index)
-    label = np.zeros(image.shape, np.uint8)
+    label = _empty(image)
     label[:, :, chosen.index] = pick(found)
     return Answer(
         label=label,
@@ -177,7 +183,17 @@ def _levels_json(levels: SpineLevels) -> dict[str, Any]:
         },
         "level_confidence": round(levels.confidence, 3),
         "level_candidates": dict(levels.candidates),
+        "level_method": "landmarks" if levels.model_version is None else "ensemble",
+        "level_model_version": levels.model_version,
+        "level_variants": list(levels.variants),
+        "level_convention": levels.convention,
+        "level_mm_by_fold": [_rounded(mm) for mm in levels.l3_by_fold],
     }
+
+
+def _empty(image: CTImage) -> npt.NDArray[np.uint8]:
+    """Nothing labelled, in the order in which NIfTI stores voxels: it is written many times as fast."""
+    return np.zeros(image.shape, np.uint8, order="F")
 
 
 def _rounded(mm: float | None) -> float | None:

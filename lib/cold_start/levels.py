@@ -65,6 +65,9 @@ class SpineLevels:
         warnings: plain sentences that say what speaks against the answer.
         variants: what is unusual about the spine, in the terms of Ha 2021; a trained detector tells them.
         convention: how the vertebrae were counted, as one sentence; "" where they were not.
+        model_version: of the detector, ``None`` for the landmarks of the cold start.
+        l3_by_fold: where each fold of the detector alone finds the inferior endplate of L3, mm above the lowest slice;
+            ``None`` where it does not.
     """
 
     levels: tuple[VertebralLevel, ...]
@@ -74,6 +77,8 @@ class SpineLevels:
     warnings: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     convention: str = ""
+    model_version: str | None = None
+    l3_by_fold: tuple[float | None, ...] = ()
 
 
 def find_levels(image: CTImage) -> SpineLevels:

@@ -38,7 +38,7 @@ def label_vertebrae(image: CTImage, found: SpineLevels) -> npt.NDArray[np.uint8]
     Returns:
         Ids of the ``l3_slice`` schema, shape of the image. On the L3 slice the vertebral body is ``l3_slice``.
     """
-    label = np.zeros(image.shape, np.uint8)
+    label = np.zeros(image.shape, np.uint8, order="F")
     if image.shape[2] == 1:
         label[:, :, 0] = mark_slice(image, 0)
         return label

@@ -5,20 +5,39 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib.models import Registry, Version
 
 if TYPE_CHECKING:
+    from lib.levels.ensemble import LevelEnsemble
     from lib.networks.nnunet.ensemble import Ensemble
+
+_OF_PHANTOMS = {
+    "all": "The model of {task} was trained on digital phantoms only: its answers are not for patients.",
+    "some": "The model of {task} was trained on digital phantoms too.",
+}
 
 
 @dataclass(frozen=True)
 class Champion:
-    """A version and its networks."""
+    """A version and its networks.
+
+    Attributes:
+        version: what it is.
+        ensemble: an :class:`lib.networks.nnunet.ensemble.Ensemble`, or a
+            :class:`lib.levels.ensemble.LevelEnsemble` where the version's network is ``levels``.
+    """
 
     version: Version
-    ensemble: Ensemble
+    ensemble: Any
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever reads an answer of it has to know."""
+        manifest = self.version.manifest
+        said = _OF_PHANTOMS.get(manifest.phantoms)
+        return () if said is None else (said.format(task=manifest.task),)
 
 
 class Champions:
@@ -61,7 +80,15 @@ class Champions:
         return champion.version.name if champion else None
 
     def _load(self, task: str) -> Champion | None:
-        from lib.networks.nnunet.ensemble import Ensemble  # noqa: PLC0415 - seconds, which no cold start should take
-
         version = self._registry.champion(task)
-        return None if version is None else Champion(version, Ensemble(version.folder, cache=self._cache))
+        return None if version is None else Champion(version, self._networks(version))
+
+    def _networks(self, version: Version) -> Ensemble | LevelEnsemble:
+        # Both take seconds to import, which no cold start should take.
+        if version.manifest.network == "levels":
+            from lib.levels.ensemble import LevelEnsemble  # noqa: PLC0415
+
+            return LevelEnsemble.open(version.folder)
+        from lib.networks.nnunet.ensemble import Ensemble  # noqa: PLC0415
+
+        return Ensemble(version.folder, cache=self._cache)

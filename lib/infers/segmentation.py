@@ -16,12 +16,14 @@ import numpy.typing as npt
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.anatomy.schemas import STORED_SCHEMAS
-from lib.cold_start.answers import Answer
+from lib.cold_start.answers import Answer, FindLevels, choose_slice
+from lib.cold_start.levels import find_levels
 from lib.images import CTImage, PatientFacts, read_ct, write_label
 from lib.images.files import read_volume
 from lib.infers.champions import Champion, Champions
+from lib.infers.levels import Detector
 from lib.infers.options import FOLDS, MIRRORING, OVERLAY, PICTURE, SHOWS, InferOptions
-from lib.infers.slices import answer_by_ensemble, answer_in_parts
+from lib.infers.slices import answer_by_ensemble, answer_in_parts, folds_of
 from lib.measures.composition import Composition, measure
 from lib.measures.indices import Judgement, judge
 from lib.measures.overlap import dice
@@ -83,8 +85,7 @@ class SegmentationTask(InferTask):
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
         if task.network or task.parts:
             config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
-        self._has_slice = task.dimension == 2 or "l3_slice" in task.schema
-        if self._has_slice:
+        if task.on_slice:
             config |= {"overlay": [*OVERLAY]}
         super().__init__(
             type=InferType.SEGMENTATION,
@@ -166,20 +167,24 @@ class SegmentationTask(InferTask):
         """
         start = time.perf_counter()
         wants_picture = options.overlay or options.suffix == PICTURE
-        if wants_picture and not self._has_slice:
+        if wants_picture and not self.task.on_slice:
             raise Refusal(f"{self.task.name} answers for the whole volume; there is no slice to draw.")
         requested = options.slice_index
         if requested is not None:
             requested = image.slice_from_canonical(requested)
         canonical = image.canonical()
         answer = self._answer(canonical, replace(options, slice_index=requested))
-        label = np.ascontiguousarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
+        label = np.asfortranarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
         answered = time.perf_counter()
 
         index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
         facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
         composition = measure(image, label, self.task.schema, slice_index=index if self.task.dimension == 2 else None)
         judgement = judge(composition, facts)
+        if "level_candidates" in answer.details:
+            candidates = answer.details["level_candidates"].items()
+            own = {reading: image.slice_from_canonical(each) for reading, each in candidates}
+            answer = replace(answer, details={**answer.details, "level_candidates": own})
         params = self._params(answer, index, composition, judgement, options)
         overlap, overlap_warnings = _overlap(label, self.task, saved or {})
         params["measurements"]["dice_with_saved_label"] = overlap
@@ -197,18 +202,27 @@ class SegmentationTask(InferTask):
                 raise Refusal(
                     f"{self.task.name} has no trained model yet, so there is no disagreement of folds to show."
                 )
-            label = np.ascontiguousarray(image.from_canonical(answer.doubt_percent)).astype(options.dtype, copy=False)
+            label = np.asfortranarray(image.from_canonical(answer.doubt_percent)).astype(options.dtype, copy=False)
         params["latencies"] = {"infer": round(answered - start, 3)}
         return Analysis(answer=answer, label=label, params=params, facts=facts, overlay=overlay)
 
     def _answer(self, image: CTImage, options: InferOptions) -> Answer:
+        find = self._find_levels(options)
         parts = {name: self._champion(name) for name in self.task.parts}
         if any(parts.values()):
-            return answer_in_parts(image, self.task.schema, parts, options)
-        champion = self._champion(self.task.name) if self.task.network else None
+            return answer_in_parts(image, self.task.schema, parts, options, find)
+        champion = self._champion(self.task.name) if self.task.network == "nnunet_2d" else None
         if champion is None:
-            return self.task.answer(image, options.slice_index)
-        return answer_by_ensemble(image, self.task.schema, champion, options)
+            return self.task.answer(image, options.slice_index, find)
+        chosen = choose_slice(image, options.slice_index, find)
+        return answer_by_ensemble(image, self.task.schema, champion, options, chosen)
+
+    def _find_levels(self, options: InferOptions) -> FindLevels:
+        """By the champion of ``l3_slice`` if there is one; folds that are asked for are those of the task itself."""
+        champion = self._champion("l3_slice") if self.task.on_slice and options.slice_index is None else None
+        if champion is None:
+            return find_levels
+        return Detector(champion, folds_of(options.fold, champion) if self.task.network == "levels" else None)
 
     def _champion(self, task: str) -> Champion | None:
         return self._champions.of(task) if self._champions else None

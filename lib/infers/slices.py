@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lib.anatomy.schemas import LabelSchema
-from lib.cold_start.answers import Answer, ChosenSlice, choose_slice
+from lib.cold_start.answers import Answer, ChosenSlice, FindLevels, choose_slice
 from lib.cold_start.outline import body_mask
 from lib.images import CTImage
 from lib.infers.champions import Champion
@@ -17,14 +17,13 @@ from lib.measures.disagreement import disagreement
 from lib.refusals import Refusal
 from lib.tasks import TASKS
 
-_OF_PHANTOMS = {
-    "all": "The model was trained on digital phantoms only: its answers are not for patients.",
-    "some": "The model was trained on digital phantoms too.",
-}
-
 
 def answer_in_parts(
-    image: CTImage, schema: LabelSchema, parts: Mapping[str, Champion | None], options: InferOptions
+    image: CTImage,
+    schema: LabelSchema,
+    parts: Mapping[str, Champion | None],
+    options: InferOptions,
+    find: FindLevels,
 ) -> Answer:
     """Segment one slice by the models of several tasks, and by the cold start of those that have none.
 
@@ -33,17 +32,18 @@ def answer_in_parts(
         schema: of the answer; classes of the parts that it has not are left out.
         parts: task to its champion, in the order in which they are painted.
         options: what was asked for; ``slice_index`` in canonical order.
+        find: searches L3.
 
     Raises:
         Refusal: the slice or the fold is not there, or L3 is not found.
     """
-    chosen = choose_slice(image, options.slice_index)
-    label = np.zeros(image.shape, np.uint8)
+    chosen = choose_slice(image, options.slice_index, find)
+    label = np.zeros(image.shape, np.uint8, order="F")
     answers: dict[str, Answer] = {}
     for name, champion in parts.items():
         task = TASKS[name]
         answer = (
-            task.answer(image, chosen.index)
+            task.answer_on(image, chosen)
             if champion is None
             else answer_by_ensemble(image, task.schema, champion, options, chosen)
         )
@@ -74,26 +74,25 @@ def answer_by_ensemble(
     schema: LabelSchema,
     champion: Champion,
     options: InferOptions,
-    chosen: ChosenSlice | None = None,
+    chosen: ChosenSlice,
 ) -> Answer:
-    """Segment the L3 slice, or the one that was chosen by hand.
+    """Segment one slice.
 
     Args:
         image: in canonical order.
         schema: of the task.
         champion: whose networks answer.
-        options: what was asked for; ``slice_index`` in canonical order.
-        chosen: the slice, where it was looked for already.
+        options: what was asked for.
+        chosen: the slice.
 
     Raises:
-        Refusal: the slice or the fold is not there, or L3 is not found.
+        Refusal: the fold is not there.
     """
     from lib.networks.nnunet.ensemble import label_of  # noqa: PLC0415 - takes seconds, and cold starts need none of it
 
-    chosen = chosen or choose_slice(image, options.slice_index)
     hu = np.ascontiguousarray(image.hu[:, :, chosen.index])
     spacing = (float(image.spacing[0]), float(image.spacing[1]))
-    folds = _folds(options.fold, champion)
+    folds = folds_of(options.fold, champion)
     prediction = champion.ensemble.describe(hu, spacing, folds=folds, mirroring=options.mirroring)
     probabilities = prediction.probabilities
     classes = champion.version.manifest.classes
@@ -102,14 +101,13 @@ def answer_by_ensemble(
     ids = np.zeros(probabilities.shape[1], np.uint8)
     for name, value in classes.items():
         ids[value] = schema.ids[name]
-    label = np.zeros(image.shape, np.uint8)
+    label = np.zeros(image.shape, np.uint8, order="F")
     label[:, :, chosen.index] = ids[found]
     body = body_mask(CTImage(hu=hu[:, :, None], affine=np.diag([*spacing, 1.0, 1.0])))[:, :, 0]
     doubt = disagreement(probabilities, hu, spacing, classes, body)
-    doubts = np.zeros(image.shape, np.uint8)
+    doubts = np.zeros(image.shape, np.uint8, order="F")
     doubts[:, :, chosen.index] = np.rint(100 * doubt.map)
     manifest = champion.version.manifest
-    warnings = [_OF_PHANTOMS[manifest.phantoms]] if manifest.phantoms in _OF_PHANTOMS else []
     details: dict[str, Any] = {
         **chosen.details,
         "fold": options.fold,
@@ -126,13 +124,21 @@ def answer_by_ensemble(
         doubt_percent=doubts,
         entropies={"predictive_entropy": doubt.predictive_entropy, "bald": doubt.mutual_information},
         features=prediction.features,
-        warnings=(*warnings, *chosen.warnings),
+        warnings=(*champion.warnings, *chosen.warnings),
         details=details,
     )
 
 
-def _folds(wanted: str, champion: Champion) -> list[int] | None:
-    """The folds to use, ``None`` for all."""
+def folds_of(wanted: str, champion: Champion) -> list[int] | None:
+    """The folds to use, ``None`` for all.
+
+    Args:
+        wanted: ``ensemble``, ``best``, or a number.
+        champion: whose folds they are.
+
+    Raises:
+        Refusal: which fold is the best is not known.
+    """
     if wanted == "ensemble":
         return None
     if wanted != "best":

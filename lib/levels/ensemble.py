@@ -96,7 +96,14 @@ class LevelEnsemble:
         return self.read_arrays(views.frontal, views.sagittal, folds)
 
     def read_arrays(self, frontal: npt.NDArray, sagittal: npt.NDArray, folds: Sequence[int] | None = None) -> Rows:
-        """The same from (2, n, 96) and (2, n, 56) arrays."""
+        """The same from (2, n, 96) and (2, n, 56) arrays.
+
+        Raises:
+            Refusal: a fold is not there.
+        """
+        if missing := set(folds or ()) - set(self.folds):
+            there = ", ".join(map(str, self.folds))
+            raise Refusal(f"The model has no fold {min(missing)}; it has {there}, or take the ensemble.")
         given = [torch.from_numpy(each.astype(np.float32))[None].to(self._device) for each in (frontal, sagittal)]
         with torch.inference_mode():
             said = [_probabilities(self._networks[fold](*given)) for fold in folds or self.folds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,16 @@ def read_levels(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice
         slices: of the image.
         slice_mm: from one to the next.
     """
+    found = _read(rows, z_mm, slices=slices, slice_mm=slice_mm)
+    return replace(found, l3_by_fold=tuple(_l3_mm(alone, z_mm) for alone in rows.by_fold))
+
+
+def _l3_mm(alone: Numbering, z_mm: npt.NDArray[np.float64]) -> float | None:
+    l3 = alone.endplate["L3"]
+    return float(z_mm[int(l3.argmax())]) if l3.sum() > _LEAST_PROBABILITY else None
+
+
+def _read(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice_mm: float) -> SpineLevels:
     spine = [_Segment(*each) for each in rows.numbering.path if each[0] in LEVELS]
     if not spine:
         return SpineLevels(levels=(), l3_slice=None, confidence=0.0, warnings=(NO_SPINE,))

@@ -219,7 +219,11 @@ class OpenVINOEngine:
         self._core = ov.Core()
         if precision == "bf16" and not has_bfloat16():
             raise Refusal("This processor has no bfloat16: choose the engine openvino or auto.")
-        self._settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # OpenVINO does not look at OMP_NUM_THREADS itself
+        }
         self._kernels: dict[int, set[str]] = {}
         self._compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
         self._requests: dict[tuple[int, ...], ov.InferRequest] = {}
