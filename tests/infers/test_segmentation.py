@@ -34,7 +34,9 @@ def infer(tmp_path):
             cold_start=lambda image, _: Answer(label=image.hu * 0, method="none", slice_index=1, doubt=0),
         )
         facts = PatientFacts(phantom=True if in_store else None)
-        _, params = SegmentationTask(row)({"image": str(tmp_path / "ct.nii"), CASE_FACTS: facts, "phantom": False})
+        _, params = SegmentationTask(row)(
+            {"image": str(tmp_path / "ct.nii"), CASE_FACTS: facts, "phantom": False, "slice_index": "0"}
+        )
         return params["warnings"]
 
     return _infer
@@ -66,19 +68,19 @@ class TestOverlay:
         return SegmentationTask(row)
 
     def test_a_picture_comes_with_the_answer_where_it_was_asked_for(self, ct, task):
-        file, params = task({"image": str(ct), "overlay": "yes"})
+        file, params = task({"image": str(ct), "overlay": "yes", "slice_index": "9"})
         Path(file).unlink()
         kind, _, data = params["overlay"].partition(",")
         assert kind == "data:image/png;base64"
         with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
             assert picture.format == "PNG"
         assert params["slice_index"] == 9
-        file, params = task({"image": str(ct)})
+        file, params = task({"image": str(ct), "slice_index": "9"})
         Path(file).unlink()
         assert "overlay" not in params
 
     def test_the_answer_itself_can_be_the_picture(self, ct, task):
-        file, params = task({"image": str(ct), "result_extension": ".png"})
+        file, params = task({"image": str(ct), "result_extension": ".png", "slice_index": "9"})
         with Image.open(file) as picture:
             assert picture.format == "PNG"
         Path(file).unlink()
@@ -90,7 +92,7 @@ class TestOverlay:
 
     def test_an_answer_for_the_whole_volume_has_none(self, ct):
         row = replace(
-            TASKS["body_composition"], cold_start=lambda image, _: Answer(label=image.hu * 0, method="none", doubt=0)
+            TASKS["body_composition"], cold_start=lambda image: Answer(label=image.hu * 0, method="none", doubt=0)
         )
         with pytest.raises(Refusal, match="no slice to draw"):
             SegmentationTask(row)({"image": str(ct), "overlay": "yes"})

@@ -1,0 +1,90 @@
+"""The detector of levels trained on what annotators saved, and answering from then on."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from lib.images import read_ct
+from lib.images.files import write_ct, write_label
+from lib.infers.champions import Champions
+from lib.infers.levels import Detector
+from lib.infers.segmentation import SegmentationTask
+from lib.levels import workspace
+from lib.levels.workspace import NETWORK, Recipe
+from lib.models import Registry
+from lib.phantoms.phantom import Phantom
+from lib.phantoms.scanner import Scanner
+from lib.refusals import Refusal
+from lib.stores import CaseStore
+from lib.tasks import TASKS
+from lib.trainers.training import TrainOptions, train_task
+
+OPTIONS = TrainOptions(preset="quick", device="cpu")
+SHORT = Recipe(name="quick", epochs=1, fine_tune_epochs=1, iterations_per_epoch=2, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Five coarse abdomens; one label shows vertebrae, the others the chosen slice alone."""
+    studies = tmp_path_factory.mktemp("studies")
+    phantoms = {f"case{seed}": Phantom(seed, "abdomen", scanner=Scanner(matrix=64, slice_mm=6.0)) for seed in range(5)}
+    for case, phantom in phantoms.items():
+        write_ct(studies / f"{case}.nii.gz", phantom.image)
+    store = CaseStore(studies)
+    for case, phantom in phantoms.items():
+        label = phantom.label("l3_slice")
+        if case != "case0":
+            label = np.zeros_like(label)
+            index = [slice(20, 24)] * 3
+            index[phantom.image.foot_to_head_axis] = phantom.l3_slice
+            label[tuple(index)] = TASKS["l3_slice"].schema.ids["l3_slice"]
+        path = studies.parent / f"{case}_label.nii.gz"
+        write_label(path, label, phantom.image)
+        store.save_label(case, str(path), "final", {"task": "l3_slice", "user": "ann"})
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory):
+    """A registry with a first version."""
+    registry = Registry(tmp_path_factory.mktemp("models"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(workspace.RECIPES, "quick", SHORT)
+        train_task("l3_slice", store, registry, OPTIONS)
+    return registry
+
+
+def test_a_version_is_made_of_all_labels(trained):
+    manifest = trained.champion("l3_slice").manifest
+    assert (manifest.network, manifest.phantoms) == (NETWORK, "all")
+    assert {label.case for label in manifest.labels} == {f"case{i}" for i in range(5)}
+    assert {case["fold"] for case in manifest.metrics["cases"]} == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("task", ["l3_slice", "l3_muscle"])
+def test_every_task_on_a_slice_asks_the_champion_for_it(store, trained, task):
+    """Two steps of training teach next to nothing, so it finds L3 or not; either is what the task answers."""
+    champions, image = Champions(trained), store.get_image_uri("case0")
+    found = Detector(champions.of("l3_slice"))(read_ct(image).canonical())
+    assert found.model_version == "v0001"
+    answering = SegmentationTask(TASKS[task], champions)
+    if found.l3_slice is None:
+        with pytest.raises(Refusal, match=f"L3 was not found: {re.escape(found.warnings[0].rstrip('.'))}"):
+            answering({"image": image})
+    else:
+        params = answering({"image": image})[1]
+        assert (params["slice_index"], params["level_model_version"]) == (found.l3_slice, "v0001")
+        assert any("digital phantoms only" in warning for warning in params["warnings"])
+
+
+def test_a_second_training_starts_from_the_first_and_is_judged_against_it(store, trained, monkeypatch):
+    monkeypatch.setitem(workspace.RECIPES, "quick", SHORT)
+    second = train_task("l3_slice", store, trained, OPTIONS)
+    assert second.manifest.parent == "v0001"
+    verdict = second.manifest.metrics["verdict"]
+    assert verdict["numbers"]["cases"] == 5
+    assert "mean score" in verdict["reason"]
