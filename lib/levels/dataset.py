@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lib.cold_start.levels import find_levels
 from lib.images import CTImage
 from lib.levels.learning import Sample
 from lib.levels.targets import Targets, targets_of
@@ -42,12 +43,14 @@ class KeptSample:
         sagittal: (2, n, 56) float16.
         z_mm: (n,) height of the rows above the lowest slice.
         targets: of every row.
+        landmarks_mm: height at which the cold start finds the inferior endplate of L3; NaN where it does not.
     """
 
     frontal: npt.NDArray[np.float16]
     sagittal: npt.NDArray[np.float16]
     z_mm: npt.NDArray[np.float64]
     targets: Targets
+    landmarks_mm: float
 
     @property
     def sample(self) -> Sample:
@@ -66,9 +69,18 @@ def keep_sample(path: Path, ct: LabelledCT) -> None:
     image, label = ct.load()
     views = views_of(image)
     targets = targets_of(image, label, views.course)
+    by_landmarks = find_levels(image).l3_slice
+    landmarks_mm = np.nan if by_landmarks is None else by_landmarks * float(image.spacing[2])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part.npz")
-    np.savez_compressed(part, frontal=views.frontal, sagittal=views.sagittal, z_mm=views.z_mm, **vars(targets))
+    np.savez_compressed(
+        part,
+        frontal=views.frontal,
+        sagittal=views.sagittal,
+        z_mm=views.z_mm,
+        landmarks_mm=landmarks_mm,
+        **vars(targets),
+    )
     part.replace(path)
 
 
@@ -76,7 +88,13 @@ def read_sample(path: Path) -> KeptSample:
     """What :func:`keep_sample` wrote."""
     with np.load(path) as arrays:
         targets = Targets(**{field.name: arrays[field.name] for field in fields(Targets)})
-        return KeptSample(frontal=arrays["frontal"], sagittal=arrays["sagittal"], z_mm=arrays["z_mm"], targets=targets)
+        return KeptSample(
+            frontal=arrays["frontal"],
+            sagittal=arrays["sagittal"],
+            z_mm=arrays["z_mm"],
+            targets=targets,
+            landmarks_mm=float(arrays["landmarks_mm"]),
+        )
 
 
 def is_readable(path: Path) -> bool:

@@ -76,6 +76,26 @@ def held_out_scores(
     return judged
 
 
+def scores_of_landmarks(workspace: Path, cts: Sequence[LabelledCT]) -> dict[str, dict[str, float | None]]:
+    """How the cold start does on the same CTs, in what it can be compared in.
+
+    Args:
+        workspace: see :func:`held_out_scores`.
+        cts: those of the training.
+
+    Returns:
+        The CT's key to ``l3`` of :func:`judge_rows`.
+    """
+    space, judged = Workspace(workspace.resolve()), {}
+    for ct in cts:
+        kept = read_sample(space.sample(ct.key))
+        row = _known_row(kept.targets, "L3")
+        # NaN, where it found nothing, is no smaller than anything.
+        score = None if row is None else float(abs(kept.landmarks_mm - kept.z_mm[row]) <= SUCCESS_MM)
+        judged[ct.key] = {"l3": score}
+    return judged
+
+
 def _known_row(targets: Targets, level: str) -> int | None:
     """The row of the inferior endplate of a level, ``None`` where it is not known."""
     rows = np.flatnonzero(targets.identity == IDENTITIES.index(level))

@@ -26,6 +26,7 @@ def judge(
 
     Labels change and patients come, so what the champion's manifest says of it is no measure. Its fold k never saw the
     patients whom fold k validates on, since a patient keeps the fold for ever; nor did it see those who came later.
+    Where there is no champion yet and the cold start does the same job, the cold start is judged in its place.
 
     Args:
         registry: where the champion is, and the workspace with the samples of the training.
@@ -39,26 +40,31 @@ def judge(
     Returns:
         The verdict. A champion that cannot be opened or judged stands in nobody's way.
     """
+    new, patients = learner.scores(metrics), {each.key: each.patient for each in samples}
     try:
         champion = registry.champion(task)
-        if champion is None:
+        if champion is not None:
+            before = learner.judge(
+                champion,
+                registry.workspace(task),
+                samples,
+                SCHEMAS[task].ids,
+                engine=engine,
+                cache=registry.compiled,
+            )
+        elif learner.without_model is not None:
+            before = learner.without_model(registry.workspace(task), samples)
+            new = {key: {name: new[key][name] for name in scores} for key, scores in before.items()}
+        else:
             return Verdict(promote=True, reason="Promoted: there was no champion before it.")
-        before = learner.judge(
-            champion,
-            registry.workspace(task),
-            samples,
-            SCHEMAS[task].ids,
-            engine=engine,
-            cache=registry.compiled,
-        )
     except Refusal as refusal:
         return Verdict(promote=True, reason=f"Promoted, since the champion before it could not be judged: {refusal}")
     return compare(
-        learner.scores(metrics),
+        new,
         before,
-        {each.key: each.patient for each in samples},
-        name=champion.name,
+        patients,
+        name=champion.name if champion else "the cold start",
         tolerances=tolerances,
-        imported=champion.manifest.imported,
+        imported=champion.manifest.imported if champion else False,
         measure=learner.measure,
     )

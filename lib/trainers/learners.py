@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lib.anatomy.schemas import LabelSchema
 from lib.levels import training as levels
-from lib.levels.judging import held_out_scores
+from lib.levels.judging import held_out_scores, scores_of_landmarks
 from lib.levels.workspace import NETWORK as LEVELS
 from lib.levels.workspace import RECIPES as LEVEL_RECIPES
 from lib.models import Version
@@ -70,6 +70,8 @@ class Learner:
         scores: of every sample in the metrics of a finished training, by the fold that never saw its patient.
         judge: the same for a version on the samples of a training: version, workspace, samples and classes; by name
             ``engine`` and ``cache``, the folder of what engines compile.
+        without_model: workspace and samples to the scores of the cold start, in the classes in which both can be
+            compared; ``None`` where any model is better than none.
         packages: whose versions go into the manifest.
     """
 
@@ -82,6 +84,7 @@ class Learner:
     measure: str
     scores: Callable[[Mapping[str, Any]], Scores]
     judge: Callable[..., Scores]
+    without_model: Callable[[Path, Sequence[Any]], Scores] | None
     packages: tuple[str, ...]
 
 
@@ -117,6 +120,7 @@ LEARNERS: dict[str, Learner] = {
         measure="Dice",
         scores=lambda metrics: {case["key"]: case["dice"] for case in metrics["cases"]},
         judge=_judge_slices,
+        without_model=None,
         packages=("torch", "nnunetv2", "dynamic_network_architectures", "batchgeneratorsv2", "numpy", "monai"),
     ),
     LEVELS: Learner(
@@ -129,6 +133,7 @@ LEARNERS: dict[str, Learner] = {
         measure="score",
         scores=lambda metrics: {case["key"]: case["scores"] for case in metrics["cases"]},
         judge=_judge_levels,
+        without_model=scores_of_landmarks,
         packages=("torch", "monai", "numpy", "scipy"),
     ),
 }

@@ -54,12 +54,15 @@ def trained(store, tmp_path_factory):
     registry = Registry(tmp_path_factory.mktemp("models"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(workspace.RECIPES, "quick", SHORT)
-        train_task("l3_slice", store, registry, OPTIONS)
+        version = train_task("l3_slice", store, registry, OPTIONS)
+    assert registry.champion("l3_slice") is None, "two steps of training are no match for the cold start"
+    assert "of the cold start" in version.manifest.metrics["verdict"]["reason"]
+    registry.set_champion("l3_slice", "v0001", reason="By hand.")
     return registry
 
 
 def test_a_version_is_made_of_all_labels(trained):
-    manifest = trained.champion("l3_slice").manifest
+    manifest = trained.version("l3_slice", "v0001").manifest
     assert (manifest.network, manifest.phantoms) == (NETWORK, "all")
     assert {label.case for label in manifest.labels} == {f"case{i}" for i in range(5)}
     assert {case["fold"] for case in manifest.metrics["cases"]} == {0, 1, 2, 3, 4}
