@@ -20,7 +20,7 @@ from lib.images import CTImage, read_ct
 from lib.images.files import read_volume
 from lib.measures.overlap import dice
 from lib.models import Registry, Version
-from lib.networks.nnunet.ensemble import Ensemble
+from lib.networks.nnunet.ensemble import Ensemble, label_of
 from lib.phantoms.cohort import TRUTH, Cohort, CohortPlan, read_table, save_labels
 from lib.phantoms.person import HARD_SHARE
 from lib.stores import CaseStore
@@ -114,8 +114,8 @@ def _report(task: str, version: Version, cohort: Path) -> None:
     together, single = [], []
     for hu, spacing, truth in _cases(cohort, task):
         probabilities = ensemble.predict(hu, spacing)
-        together.append(_judge(probabilities.mean(axis=0), truth, schema, hu))
-        single.append(_judge(probabilities[best], truth, schema, hu))
+        together.append(_judge(label_of(probabilities), truth, schema, hu))
+        single.append(_judge(label_of(probabilities[[best]]), truth, schema, hu))
     print(f"\n### {task}: cross-validation\n\n{table(version.manifest.metrics)}")
     print(f"\n### {task}: {len(together)} phantoms that no fold has seen (bar: {_BARS[task]})\n")
     print(
@@ -146,8 +146,7 @@ def _cases(cohort: Path, task: str) -> Iterator[tuple[npt.NDArray, tuple[float, 
         yield image.hu[:, :, 0], (float(image.spacing[0]), float(image.spacing[1])), label[:, :, 0]
 
 
-def _judge(probabilities: npt.NDArray[np.float32], truth: npt.NDArray, schema: LabelSchema, hu: npt.NDArray) -> Judged:
-    found = probabilities.argmax(axis=0)
+def _judge(found: npt.NDArray[np.uint8], truth: npt.NDArray, schema: LabelSchema, hu: npt.NDArray) -> Judged:
     overlap = dice(found, truth, schema.ids)
     muscle = [value for name, value in schema.ids.items() if not name.endswith("fat")]
     fat_within = INTRAMUSCULAR_FAT.contains(hu)
