@@ -10,10 +10,10 @@ from lib.phantoms.phantom import Phantom
 
 CONDITIONS = {"contrast": 0.8, "myosteatosis": 0.5, "table": 1.0, "metal": 0.6, "ascites": 0.4}
 PINNED = {
-    "abdomen": ("133830135cb15432", "d3bef1677855e250"),
-    "torso": ("6ed3f51440189587", "b4b426910c66b67b"),
+    "abdomen": ("133830135cb15432", "dc4198991bce7ee3"),
+    "torso": ("6ed3f51440189587", "26678fb41e35da73"),
     "thigh": ("826df5130a6efc67", "aaac561be1a9b2e0"),
-    "whole_body": ("49d99bb5c2499390", "d77a46fed658e760"),
+    "whole_body": ("49d99bb5c2499390", "3b171a70d795b228"),
 }
 
 
