@@ -124,9 +124,10 @@ class _Marks:
     def endplates(self) -> dict[str, float]:
         """The row of the inferior endplate of every vertebra of which it is known; not of S1, and not at the edge."""
         found = {name: low for name, (low, _) in self.extents().items() if name != "S1" and low > 1}
-        chosen = self.rows("l3_slice")
-        if len(chosen):
-            found["L3"] = float(np.median(chosen))
+        chosen = self._points.get("l3_slice")
+        if chosen is not None:  # wherever on the slice the mark is: the slice counts, where it crosses the spine
+            line = self._course.line
+            found["L3"] = float(np.interp(np.median(chosen[:, 2]), line[:, 2], np.arange(len(line))))
         return found
 
     def superior_endplates(self) -> list[float]:

@@ -76,6 +76,20 @@ def test_the_chosen_slice_alone_tells_the_rows_around_it(image, course):
     assert np.isnan(targets.endplate[[20, 60]]).all()
 
 
+def test_a_mark_beside_a_slanted_spine_means_its_slice(image):
+    lean = np.deg2rad(20)
+    z = np.arange(ROWS) * 2.0 * np.cos(lean)
+    line = np.stack([np.full(ROWS, 50.0), 30 + np.arange(ROWS) * 2.0 * np.sin(lean), z], axis=1)
+    tangent = np.tile([0.0, np.sin(lean), np.cos(lean)], (ROWS, 1))
+    front = np.tile([0.0, np.cos(lean), -np.sin(lean)], (ROWS, 1))
+    side = np.tile([1.0, 0.0, 0.0], (ROWS, 1))
+    course = SpineCourse(line=line, tangent=tangent, side=side, front=front, strength=np.ones(ROWS, np.float32))
+    label = np.zeros(SHAPE, np.uint8)
+    label[70:73, 2:5, 40] = L3_SLICE.ids["l3_slice"]
+    row = int(np.argmax(np.nan_to_num(targets_of(image, label, course).endplate)))
+    assert z[row] == pytest.approx(80.0, abs=1.0)
+
+
 @pytest.mark.parametrize(("length_mm", "kind"), [(44, "normal"), (30, "short")])
 def test_a_rib_counts_from_its_length(image, course, length_mm, kind):
     label = drawn(*BODIES)
