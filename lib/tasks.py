@@ -122,4 +122,5 @@ TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 ANSWERING_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.cold_start)
 STORED_TASKS: tuple[str, ...] = tuple(name for name in TASKS if name in schemas.STORED_SCHEMAS)
 TRAINABLE_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.network)
+SLICE_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.network == "nnunet_2d")
 DEFAULT_TASK = "l3_muscle"

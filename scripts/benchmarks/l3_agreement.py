@@ -14,7 +14,7 @@ from lib.measures.overlap import dice
 from lib.models import Registry
 from lib.networks.nnunet.ensemble import Ensemble, label_of
 from lib.phantoms.cohort import read_table
-from lib.tasks import TRAINABLE_TASKS
+from lib.tasks import SLICE_TASKS
 from scripts.benchmarks._nnunet import Slice, nnunet_predict
 
 _BAR = 0.995
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     """Predict every slice in both ways, and print the Dice between the two in Markdown."""
     parser = argparse.ArgumentParser(prog="benchmark.py l3-agreement", description=__doc__)
     parser.add_argument("--models", type=Path, required=True, help="folder of trained models")
-    parser.add_argument("--task", choices=TRAINABLE_TASKS, action="append", help="one of the tasks (default: all)")
+    parser.add_argument("--task", choices=SLICE_TASKS, action="append", help="one of the tasks (default: all)")
     parser.add_argument("--cohort", type=Path, required=True, help="folder of phantoms")
     parser.add_argument("--count", type=int, default=50, help="phantoms at most (default: %(default)s)")
     parser.add_argument("--ct", type=Path, action="append", default=[], help="a real CT; its L3 slice is taken")
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     real = {path.name.split(".")[0] for path in options.ct}
     print(f"| task | folds | class | phantoms ({len(images) - len(real)}): mean | lowest | real CT | bar |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for task in options.task or TRAINABLE_TASKS:
+    for task in options.task or SLICE_TASKS:
         version = Registry(options.models).champion(task)
         if version is None:
             continue

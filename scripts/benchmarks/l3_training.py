@@ -24,7 +24,7 @@ from lib.networks.nnunet.ensemble import Ensemble, label_of
 from lib.phantoms.cohort import TRUTH, Cohort, CohortPlan, read_table, save_labels
 from lib.phantoms.person import HARD_SHARE
 from lib.stores import CaseStore
-from lib.tasks import TRAINABLE_TASKS
+from lib.tasks import SLICE_TASKS
 from lib.trainers.learners import PRESETS
 from lib.trainers.training import TrainOptions, train_task
 from scripts.train import table
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     """Draw what is missing, train what is not trained, and print the tables in Markdown."""
     parser = argparse.ArgumentParser(prog="benchmark.py l3-training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for cohorts and models; gone on with if there")
-    parser.add_argument("--task", choices=TRAINABLE_TASKS, action="append", help="one of the tasks (default: all)")
+    parser.add_argument("--task", choices=SLICE_TASKS, action="append", help="one of the tasks (default: all)")
     parser.add_argument("--preset", choices=list(PRESETS), default="small", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--train", type=int, default=164, help="slices to train on (default: %(default)s)")
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     plan = CohortPlan(region="l3", count=options.test, seed=_TEST_SEED, hard_share=_TEST_HARD_SHARE)
     test = _cohort(options.out / "test", plan)
     registry = Registry(options.out / "models")
-    for task in options.task or TRAINABLE_TASKS:
+    for task in options.task or SLICE_TASKS:
         version = registry.champion(task) or _train(task, train, registry, options.preset, options.device)
         _report(task, version, test)
     return 0
