@@ -17,6 +17,7 @@ CELL_MM = 4.0
 _SAMPLES_PER_CELL = 2
 _AIR_HU = -200.0
 _BRIGHTEST_HU = 400.0
+_TISSUE_HU = -150.0
 _PAD_CELLS = 16
 _BODY_RADIUS_MM = 13.0
 _BESIDE_MM = 32.0
@@ -33,6 +34,7 @@ _ENOUGH = 140.0
 _SYMMETRY_MM = 40.0
 _SYMMETRY_DEPTH_MM = 60.0
 _FREE_OFF_CENTRE_MM = 30.0
+_FARTHEST_OFF_CENTRE_MM = 90.0
 _STEEPEST_CELLS = (1, 2)
 _BEND_COST = (30.0, 10.0)
 _SMOOTHING_MM = 10.0
@@ -107,9 +109,13 @@ def find_axis(upright: CTImage) -> SpineAxis:
     :attr:`SpineAxis.strength` says where.
     """
     coarse = _coarse(upright)
-    score = _vertebra_score(coarse)
+    cost = _off_centre_cost(coarse)
+    left, right = _reach(cost <= _FARTHEST_OFF_CENTRE_MM)
+    back, front = _reach((coarse[left:right] > _TISSUE_HU).any(axis=(0, 2)))
+    score = _vertebra_score(coarse, slice(left, right), slice(back, front)) - cost[left:right, None, None]
     xs, ys = _best_path(score)
     strength = score[xs, ys, np.arange(score.shape[2])]
+    xs, ys = xs + left, ys + back
     sigma = _SMOOTHING_MM / CELL_MM
     return SpineAxis(
         coarse=coarse,
@@ -132,29 +138,49 @@ def _coarse(upright: CTImage) -> Floats:
         ]
         for count, n, mm in zip(cells, hu.shape, spacing, strict=True)
     ]
-    total = np.zeros(cells, dtype=np.float32)
-    taken = 0
-    for pick_x, pick_y, pick_z in itertools.product(*picks):
-        total += np.clip(hu[np.ix_(pick_x, pick_y, pick_z)], _AIR_HU, _BRIGHTEST_HU)
-        taken += 1
-    return total / np.float32(taken)
+    # Whole rows first, then voxels of them: several times as fast as voxel by voxel, if rows are what lies together.
+    order = np.argsort([-abs(stride) for stride in hu.strides], kind="stable")
+    slow, middle, fast = (picks[axis] for axis in order)
+    laid_out = hu.transpose(order)
+    total = np.zeros([cells[axis] for axis in order], dtype=np.float32)
+    for pick in itertools.product(slow, middle):
+        rows = laid_out[np.ix_(*pick)]
+        np.clip(rows, _AIR_HU, _BRIGHTEST_HU, out=rows, casting="unsafe")
+        for columns in fast:
+            total += rows[:, :, columns]
+    taken = len(slow) * len(middle) * len(fast)
+    return np.ascontiguousarray(total.transpose(np.argsort(order)) / np.float32(taken))
 
 
-def _vertebra_score(coarse: Floats) -> Floats:
-    """How much the place looks like the centre of a vertebral body or disc, HU."""
+def _reach(found: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """From the first true place to one past the last; the whole where there is none."""
+    places = np.flatnonzero(found)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(found))
+
+
+def _vertebra_score(coarse: Floats, across: slice, deep: slice) -> Floats:
+    """How much the places in a part of x and y look like the centre of a vertebral body or disc, HU."""
     pad = _PAD_CELLS
+    width, height = across.stop - across.start, deep.stop - deep.start
     padded = np.pad(coarse, ((pad, pad), (pad, pad), (0, 0)), constant_values=_AIR_HU)
+    padded = padded[across.start : across.stop + 2 * pad, deep.start : deep.stop + 2 * pad]
+
+    def beside(array: Floats, x: int, y: int) -> Floats:
+        """What lies x cells to the left and y cells behind each place."""
+        return array[pad - x : pad - x + width, pad - y : pad - y + height]
+
     # About a whole segment, so that a disc between two bodies scores like its neighbours.
     smooth = ndimage.uniform_filter1d(padded, round(_SEGMENT_MM / CELL_MM), axis=2, mode="nearest")
     radius = _BODY_RADIUS_MM / CELL_MM
-    body = ndimage.gaussian_filter(np.clip(smooth, -50, _SPONGY_HU), (radius / 1.6, radius / 1.6, 0))
+    density = ndimage.gaussian_filter(np.clip(smooth, -50, _SPONGY_HU), (radius / 1.6, radius / 1.6, 0))
+    body = beside(density, 0, 0)
     cells = round(_BESIDE_MM / CELL_MM)
-    sides = np.maximum(np.maximum(_shifted(body, cells, 0), _shifted(body, -cells, 0)), 0)
+    sides = np.maximum(np.maximum(beside(density, cells, 0), beside(density, -cells, 0)), 0)
     canal = ndimage.gaussian_filter(np.clip(smooth, -50, 300), (1, 1, 0))
-    canal = _shifted(canal, 0, round(_CANAL_MM / CELL_MM))
+    canal = beside(canal, 0, round(_CANAL_MM / CELL_MM))
     bone = ndimage.gaussian_filter(np.clip(smooth - _SOFT_HU, 0, 200), (1.5, 1.5, 0))
     bone = ndimage.maximum_filter1d(bone, 2 * round(_ARCH_SPREAD_MM / CELL_MM) + 1, axis=1)
-    arch = _shifted(bone, 0, round(_ARCH_MM / CELL_MM))
+    arch = beside(bone, 0, round(_ARCH_MM / CELL_MM))
     parts = np.stack(
         [
             np.clip((body - sides) / _FULL_BODY_HU, -1, 1.2),
@@ -163,32 +189,33 @@ def _vertebra_score(coarse: Floats) -> Floats:
         ]
     )
     # The weakest of the three counts most: laminae have bone enough but none behind, an aorta has no canal behind.
-    score = _ENOUGH * (0.2 * parts.sum(axis=0) + 0.4 * parts.min(axis=0)) - _asymmetry(smooth)
-    score = score[pad:-pad, pad:-pad]
-    return score - _off_centre_cost(coarse)[:, None, None]  # type: ignore[no-any-return]
+    score = _ENOUGH * (0.2 * parts.sum(axis=0) + 0.4 * parts.min(axis=0))
+    return score - _asymmetry(smooth, width, height)  # type: ignore[no-any-return]
 
 
-def _asymmetry(smooth: Floats) -> Floats:
-    """How much left and right of a place differ, mean HU; hips and ilia look like a vertebra but for this."""
+def _asymmetry(smooth: Floats, width: int, height: int) -> Floats:
+    """How much left and right of a place within the padding differ, mean HU.
+
+    Hips and ilia look like a vertebra but for this.
+    """
+    pad = _PAD_CELLS
     clipped = np.clip(smooth, -100, 200)
     cells = range(2, round(_SYMMETRY_MM / CELL_MM) + 1)
-    differences = sum(np.abs(_shifted(clipped, d, 0) - _shifted(clipped, -d, 0)) for d in cells) / len(cells)
+    differences = sum(
+        np.abs(clipped[pad - d : pad - d + width] - clipped[pad + d : pad + d + width]) for d in cells
+    ) / len(cells)
     around = ndimage.uniform_filter1d(differences, round(_SYMMETRY_DEPTH_MM / CELL_MM), axis=1, mode="nearest")
     # The stretch that is compared reaches further back than forward: bowel and vessels are not symmetric.
-    return _shifted(around, 0, round(0.25 * _SYMMETRY_DEPTH_MM / CELL_MM))
+    back = round(0.25 * _SYMMETRY_DEPTH_MM / CELL_MM)
+    return around[:, pad - back : pad - back + height]  # type: ignore[no-any-return]
 
 
 def _off_centre_cost(coarse: Floats) -> Floats:
     """HU for each x: nothing near the middle of the body, more further out, little enough for a body cut off."""
-    tissue = (coarse > _AIR_HU + 50).sum(axis=(1, 2))
+    tissue = (coarse > _TISSUE_HU).sum(axis=(1, 2))
     x = np.arange(len(tissue)) * CELL_MM
     middle = float((x * tissue).sum() / max(1, tissue.sum()))
     return np.clip(np.abs(x - middle) - _FREE_OFF_CENTRE_MM, 0, None).astype(np.float32)
-
-
-def _shifted(array: Floats, x: int, y: int) -> Floats:
-    """What lies x cells to the left and y cells behind each place."""
-    return np.roll(array, (x, y), axis=(0, 1))
 
 
 def _best_path(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
