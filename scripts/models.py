@@ -22,6 +22,7 @@ from lib.models import Registry, Version
 from lib.models.choice import Choice
 from lib.models.verdict import Verdict
 from lib.refusals import Refusal
+from lib.reports.cross_validation import cross_validation_table
 from lib.tasks import STORED_TASKS, TASKS
 from scripts.command import Stop, run_command
 from scripts.serve import MODELS
@@ -53,8 +54,6 @@ def list_versions(registry: Registry, options: argparse.Namespace) -> str:
 
 def show(registry: Registry, options: argparse.Namespace) -> str:
     """All that is known of one version."""
-    from scripts.train import table  # noqa: PLC0415 - the list needs no progress bar
-
     version = registry.version(options.task, options.version)
     manifest, history = version.manifest, registry.history(options.task)
     facts = {
@@ -75,7 +74,7 @@ def show(registry: Registry, options: argparse.Namespace) -> str:
         how = "gone back to" if choice.back else "champion"
         lines += _wrapped(choice.reason or "-", first=f"  {how} since {_moment(choice.since)}: ", others=" " * 16)
     if "folds" in manifest.metrics:
-        lines += ["", table(manifest.metrics)]
+        lines += ["", cross_validation_table(manifest.metrics)]
     return "\n".join(lines)
 
 

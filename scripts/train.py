@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lib.models import Registry
 from lib.models.verdict import Verdict
 from lib.refusals import Refusal
+from lib.reports.cross_validation import cross_validation_table
 from lib.stores import CaseStore
 from lib.tasks import TRAINABLE_TASKS
 from lib.trainers.learners import PRESETS
@@ -56,25 +57,11 @@ def main(arguments: Sequence[str]) -> int:
             store.close()
     except Refusal as refusal:
         raise Stop(str(refusal)) from refusal
-    print(table(version.manifest.metrics))
+    print(cross_validation_table(version.manifest.metrics))
     verdict = Verdict.of(version.manifest.metrics)
     print(f"\nThis is {version.name} of {options.task}. {verdict.reason if verdict else ''}".rstrip())
     print(f"{registry.champion_name(options.task)} answers.")
     return 0
-
-
-def table(metrics: dict) -> str:
-    """The cross-validation in Markdown: Dice by fold and class, as in Table 2 of Yu 2026."""
-    classes = metrics["classes"]
-    lines = [
-        f"| fold | slices | {' | '.join(classes)} | mean |",
-        f"| --- | --- | {'--- | ' * len(classes)}--- |",
-    ]
-    for name, row in [*((row["fold"], row) for row in metrics["folds"]), ("all", metrics["pooled"])]:
-        cells = [row["dice"][each]["mean"] for each in classes] + [row["mean_dice"]["mean"]]
-        text = " | ".join("-" if value is None else f"{value:.3f}" for value in cells)
-        lines.append(f"| {name} | {row['cases']} | {text} |")
-    return "\n".join(lines)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +134,23 @@ def _metrics(space: Workspace, run: Run) -> dict[str, Any]:
     for fold in range(run.folds):
         for key, judged in json.loads(space.validation(fold).read_text()).items():
             cases.append({"key": key, "patient": run.samples[key][0], "fold": fold, **judged})
-    distances = [case["l3_mm"] for case in cases if case["l3_mm"] is not None]
     by_fold = [_means([case for case in cases if case["fold"] == fold]) for fold in range(run.folds)]
     return {
         "classes": list(CLASSES),
-        "pooled": _means(cases) | {"l3_mm": statistics.fmean(distances) if distances else None},
+        "pooled": _means(cases),
         "folds": [{"fold": fold, **means} for fold, means in enumerate(by_fold)],
-        "best_fold": max(range(run.folds), key=lambda fold: by_fold[fold]["l3"] or 0.0),
+        "best_fold": max(range(run.folds), key=lambda fold: by_fold[fold]["scores"]["l3"] or 0.0),
         "cases": cases,
     }
 
 
-def _means(cases: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for name in CLASSES:
-        values = [case["scores"][name] for case in cases if case["scores"][name] is not None]
-        found[name] = statistics.fmean(values) if values else None
-    return found
+def _means(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def mean(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if known else None
+
+    return {
+        "cases": len(cases),
+        "scores": {name: mean(case["scores"][name] for case in cases) for name in CLASSES},
+        "l3_mm": mean(case["l3_mm"] for case in cases),
+    }

@@ -23,11 +23,11 @@ from lib.models import Registry, Version
 from lib.networks.nnunet.ensemble import Ensemble, label_of
 from lib.phantoms.cohort import TRUTH, Cohort, CohortPlan, read_table, save_labels
 from lib.phantoms.person import HARD_SHARE
+from lib.reports.cross_validation import cross_validation_table
 from lib.stores import CaseStore
 from lib.tasks import SLICE_TASKS
 from lib.trainers.learners import PRESETS
 from lib.trainers.training import TrainOptions, train_task
-from scripts.train import table
 
 _TRAINING_SEED, _TEST_SEED = 41, 42
 _TEST_HARD_SHARE = 0.5
@@ -116,7 +116,7 @@ def _report(task: str, version: Version, cohort: Path) -> None:
         probabilities = ensemble.predict(hu, spacing)
         together.append(_judge(label_of(probabilities), truth, schema, hu))
         single.append(_judge(label_of(probabilities[[best]]), truth, schema, hu))
-    print(f"\n### {task}: cross-validation\n\n{table(version.manifest.metrics)}")
+    print(f"\n### {task}: cross-validation\n\n{cross_validation_table(version.manifest.metrics)}")
     print(f"\n### {task}: {len(together)} phantoms that no fold has seen (bar: {_BARS[task]})\n")
     print(
         f"| | mean Dice | {' | '.join(schema.names)} | worst case | cases at {_HIGH} and above | "

@@ -18,6 +18,7 @@ from lib.models import Registry
 from lib.phantoms.phantom import Phantom
 from lib.phantoms.scanner import Scanner
 from lib.refusals import Refusal
+from lib.reports.cross_validation import cross_validation_table
 from lib.stores import CaseStore
 from lib.tasks import TASKS
 from lib.trainers.training import TrainOptions, train_task
@@ -67,6 +68,17 @@ def test_a_version_is_made_of_all_labels(trained):
     assert (manifest.network, manifest.phantoms) == (NETWORK, "all")
     assert {label.case for label in manifest.labels} == {f"case{i}" for i in range(5)}
     assert {case["fold"] for case in manifest.metrics["cases"]} == {0, 1, 2, 3, 4}
+
+
+def test_its_cross_validation_reads_as_a_table(trained):
+    metrics = trained.version("l3_slice", "v0001").manifest.metrics
+    lines = cross_validation_table(metrics).splitlines()
+    assert lines[0] == "| fold | CTs | l3 | levels | L3 off by |"
+    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == ["0", "1", "2", "3", "4", "all"]
+    off = [case["l3_mm"] for case in metrics["cases"] if case["l3_mm"] is not None]
+    share = np.mean([case["scores"]["l3"] for case in metrics["cases"]])
+    assert lines[-1].startswith(f"| all | 5 | {share:.1%} |")
+    assert lines[-1].endswith(f"| {np.mean(off):.1f} mm |" if off else "| - |")
 
 
 @pytest.mark.parametrize("task", ["l3_slice", "l3_muscle"])
