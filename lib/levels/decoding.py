@@ -13,17 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lib.levels.targets import IDENTITIES
 from lib.levels.views import STEP_MM
 
 Floats = npt.NDArray[np.float64]
+_sum: Callable[..., Floats] = np.logaddexp.reduce
 
 _STATES = IDENTITIES[::-1]
 _WITHOUT_ENDPLATE = ("below", "S1", "above")
 """What begins at no inferior endplate that is learnt."""
-_VERTEBRA_MM = (12.0, 60.0)
+_ENDLESS = ("below", "above")
+_SHORTEST, _LONGEST = round(12.0 / STEP_MM), round(60.0 / STEP_MM)
+"""Rows of a vertebra with its disc."""
 # Rows of one vertebra say much the same: all of them together count as about three.
 _ROW_WEIGHT = 0.2
 _LEAST_PROBABILITY = 1e-3
@@ -72,22 +75,15 @@ class _Chain:
 
     def __init__(self, weight: Floats, odds: Floats) -> None:
         count, self._rows = weight.shape
-        upto = np.concatenate([np.zeros((count, 1)), weight.cumsum(axis=1)], axis=1)
-        self._upto = upto
-        a, b = np.ogrid[: self._rows + 1, : self._rows + 1]
-        shortest, longest = (mm / STEP_MM for mm in _VERTEBRA_MM)
-        some = b > a
-        cut_off = (a == 0) | (b == self._rows)
-        vertebra = some & (b - a <= longest) & ((b - a >= shortest) | cut_off)
-        self._allowed = {name: some if name in ("above", "below") else vertebra for name in _STATES}
+        self._upto = np.concatenate([np.zeros((count, 1)), weight.cumsum(axis=1)], axis=1)
         at_boundary = np.append(odds, 0.0)
         self._enter = np.array([0.0 * at_boundary if name in _WITHOUT_ENDPLATE else at_boundary for name in _STATES])
         self._follow = _transitions()
 
-    def _segment(self, state: int) -> Floats:
-        """(n + 1, n + 1) log weight of a segment from one boundary to another."""
+    def _leave(self, state: int, entered: Floats, total: Callable[..., Floats]) -> Floats:
+        """(n + 1,) log weight of leaving a state at a boundary, from that of entering it at one."""
         upto = self._upto[state]
-        return np.where(self._allowed[_STATES[state]], upto[None, :] - upto[:, None], _NEVER)  # type: ignore[no-any-return]
+        return upto + _within_reach(entered - upto, total, endless=_STATES[state] in _ENDLESS)
 
     def _forward(self, total: Callable[..., Floats]) -> tuple[Floats, Floats]:
         """(states, n + 1) log weight of all chains, or the best, that enter a state at a boundary, and leave it."""
@@ -97,7 +93,7 @@ class _Chain:
             before = total(left[:state] + self._follow[:state, state, None], axis=0) if state else _NEVER
             entered[state] = self._enter[state] + before
             entered[state, 0] = 0.0  # what is cut off by the edge of the image may be anything
-            left[state] = total(entered[state][:, None] + self._segment(state), axis=0)
+            left[state] = self._leave(state, entered[state], total)
         return entered, left
 
     def endplates(self) -> dict[str, Floats]:
@@ -110,11 +106,22 @@ class _Chain:
                 follow = self._follow[state, state + 1 :, None]
                 rest = _sum(follow + self._enter[state + 1 :] + onward[state + 1 :], axis=0)
             rest[-1] = 0.0
-            onward[state] = _sum(self._segment(state) + rest, axis=1)
+            upto = self._upto[state]
+            back = _within_reach((rest + upto)[::-1], _sum, endless=_STATES[state] in _ENDLESS)
+            onward[state] = back[::-1] - upto
         all_chains = _sum(left[:, -1], axis=0)
         probability = np.exp(entered + onward - all_chains)
         probability[:, 0] = 0.0  # entered at the edge: its endplate is out of view
         return {name: probability[state, :-1] for state, name in enumerate(_STATES) if name not in _WITHOUT_ENDPLATE}
+
+    def _from(self, state: int, entered: Floats, end: int) -> Floats:
+        """(n + 1,) log weight of a segment of a state that ends at a boundary, from every other."""
+        start = np.arange(self._rows + 1)
+        allowed = start < end
+        if _STATES[state] not in _ENDLESS:
+            whole = (end - start >= _SHORTEST) | (start == 0) | (end == self._rows)
+            allowed &= whole & (end - start <= _LONGEST)
+        return np.where(allowed, entered + self._upto[state][end] - self._upto[state], _NEVER)  # type: ignore[no-any-return]
 
     def likeliest(self) -> tuple[tuple[str, int, int], ...]:
         """See :attr:`Numbering.path`."""
@@ -122,7 +129,7 @@ class _Chain:
         state, end = int(left[:, -1].argmax()), self._rows
         path = []
         while True:
-            start = int((entered[state] + self._segment(state)[:, end]).argmax())
+            start = int(np.argmax(self._from(state, entered[state], end)))
             path.append((_STATES[state], start, end))
             if start == 0:
                 return tuple(path[::-1])
@@ -130,9 +137,28 @@ class _Chain:
             end = start
 
 
-def _sum(values: Floats, axis: int) -> Floats:
-    with np.errstate(divide="ignore"):  # nothing allowed has the weight 0
-        return logsumexp(values, axis=axis)  # type: ignore[no-any-return]
+def _within_reach(weight: Floats, total: Callable[..., Floats], *, endless: bool) -> Floats:
+    """(n + 1,) for every boundary: the total of the weights of those below it at which a segment to it may begin.
+
+    A vertebra is neither shorter nor longer than one can be, unless the edge of the image cuts it off.
+    """
+    last = len(weight) - 1
+    if endless:
+        reached = _RUNNING[total](weight)
+        return np.concatenate([[_NEVER], reached[:-1]])
+    padded = np.concatenate([np.full(_LONGEST, _NEVER), weight])
+    windows = sliding_window_view(padded, _LONGEST - _SHORTEST + 1)[: last + 1]
+    reached = total(windows, axis=1)
+    for boundary in range(1, min(_SHORTEST, last)):  # cut off at its lower end
+        reached[boundary] = weight[0]
+    reached[last] = total(weight[max(0, last - _LONGEST) : last], axis=0)  # and at its upper end
+    return reached
+
+
+_RUNNING: dict[Callable[..., Floats], Callable[..., Floats]] = {
+    _sum: np.logaddexp.accumulate,
+    np.max: np.maximum.accumulate,
+}
 
 
 def _transitions() -> Floats:

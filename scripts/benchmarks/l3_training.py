@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from tqdm import tqdm
 
 from lib.anatomy.hounsfield import INTRAMUSCULAR_FAT
 from lib.anatomy.schemas import SCHEMAS, LabelSchema
@@ -21,13 +18,12 @@ from lib.images.files import read_volume
 from lib.measures.overlap import dice
 from lib.models import Registry, Version
 from lib.networks.nnunet.ensemble import Ensemble, label_of
-from lib.phantoms.cohort import TRUTH, Cohort, CohortPlan, read_table, save_labels
+from lib.phantoms.cohort import TRUTH, CohortPlan, read_table
 from lib.phantoms.person import HARD_SHARE
 from lib.reports.cross_validation import cross_validation_table
-from lib.stores import CaseStore
 from lib.tasks import SLICE_TASKS
 from lib.trainers.learners import PRESETS
-from lib.trainers.training import TrainOptions, train_task
+from scripts.benchmarks._training import champion_of, draw_cohort
 
 _TRAINING_SEED, _TEST_SEED = 41, 42
 _TEST_HARD_SHARE = 0.5
@@ -73,38 +69,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--test", type=int, default=50, help="slices to judge on (default: %(default)s)")
     options = parser.parse_args(argv)
     plan = CohortPlan(region="l3", count=options.train, seed=_TRAINING_SEED, hard_share=options.hard_share)
-    train = _cohort(options.out / "train", plan)
+    train = draw_cohort(options.out / "train", plan)
     plan = CohortPlan(region="l3", count=options.test, seed=_TEST_SEED, hard_share=_TEST_HARD_SHARE)
-    test = _cohort(options.out / "test", plan)
+    test = draw_cohort(options.out / "test", plan)
     registry = Registry(options.out / "models")
     for task in options.task or SLICE_TASKS:
-        version = registry.champion(task) or _train(task, train, registry, options.preset, options.device)
+        version = champion_of(task, train, registry, preset=options.preset, device=options.device)
         _report(task, version, test)
     return 0
-
-
-def _cohort(folder: Path, plan: CohortPlan) -> Path:
-    cohort = Cohort(folder, plan)
-    with tqdm(total=len(cohort.missing), unit="slice", desc=folder.name) as bar:
-        cohort.write(workers=os.cpu_count() or 1, on_case=lambda _: bar.update())
-    return folder
-
-
-def _train(task: str, cohort: Path, registry: Registry, preset: str, device: str) -> Version:
-    store = CaseStore(cohort)
-    try:
-        save_labels(store, cohort, tasks=(task,))
-        start = time.perf_counter()
-        with tqdm(unit="epoch", desc=task) as bar:
-
-            def show(progress: object) -> None:  # noqa: ARG001 - one call for each epoch
-                bar.update()
-
-            version = train_task(task, store, registry, TrainOptions(preset=preset, device=device), show)
-        print(f"\n{task}, preset {preset}: trained in {(time.perf_counter() - start) / 60:.0f} min.")
-        return version
-    finally:
-        store.close()
 
 
 def _report(task: str, version: Version, cohort: Path) -> None:
