@@ -8,8 +8,10 @@ It may be interrupted, and goes on when it is started again.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
@@ -35,14 +37,18 @@ def main(arguments: Sequence[str]) -> int:
     """Draw the phantoms, run the courses that are missing, and say what came out.
 
     Raises:
-        Stop: the folder holds phantoms of another kind.
+        Stop: the folder holds phantoms of another kind, or courses with other options; or the page is none.
     """
     options = parse(arguments)
     seeds = _TUNING_SEEDS if options.tuning else (_POOL_SEED, _TEST_SEED)
     for name, seed, count in zip(("pool", "test"), seeds, (options.pool, options.test), strict=True):
         _draw(options.out / name, CohortPlan(region="l3", count=count, seed=seed, hard_share=_HARD_SHARE))
-    _run(options)
-    _tell(options)
+    try:
+        keep_plan(options)
+        _run(options)
+        _tell(options)
+    except ValueError as error:
+        raise Stop(str(error)) from error
     return 0
 
 
@@ -53,6 +59,21 @@ def _draw(folder: Path, plan: CohortPlan) -> None:
             cohort.write(workers=os.cpu_count() or 1, on_case=lambda _: bar.update())
     except ValueError as error:
         raise Stop(str(error)) from error
+
+
+def keep_plan(options: argparse.Namespace) -> None:
+    """Write down what all courses in the folder have in common, so that none of another study is mixed with them.
+
+    Raises:
+        ValueError: there are courses with other options.
+    """
+    plan = {name: getattr(options, name) for name in ("pool", "test", "iterations", "more", "device", "tuning")}
+    path = options.out / "study.json"
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else plan
+    differing = [f"{name} {there.get(name)} (not {value})" for name, value in plan.items() if there.get(name) != value]
+    if differing:
+        raise ValueError(f"The study in {options.out} has {', '.join(differing)}; take another folder.")
+    path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
 
 def _courses(options: argparse.Namespace) -> list[Any]:
@@ -82,16 +103,21 @@ def _run(options: argparse.Namespace) -> None:
     courses = _courses(options)
     total = sum(course.rounds for course in courses)
     context = multiprocessing.get_context("spawn")
-    with (
-        tqdm(total=total, initial=_finished(courses, results), unit="training") as bar,
-        ProcessPoolExecutor(options.workers, mp_context=context, initializer=_begin) as workers,
-    ):
-        jobs = {workers.submit(_work, course, options.out) for course in courses}
-        while jobs:
-            ended, jobs = wait(jobs, timeout=5, return_when=FIRST_EXCEPTION)
-            bar.update(_finished(courses, results) - bar.n)
-            for job in ended:
-                job.result()
+    workers = ProcessPoolExecutor(options.workers, mp_context=context, initializer=_begin)
+    try:
+        with tqdm(total=total, initial=_finished(courses, results), unit="training") as bar:
+            jobs = {workers.submit(_work, course, options.out) for course in courses}
+            while jobs:
+                ended, jobs = wait(jobs, timeout=5, return_when=FIRST_EXCEPTION)
+                bar.update(_finished(courses, results) - bar.n)
+                for job in ended:
+                    job.result()
+    except BaseException:  # Ctrl-C, or a course that failed: no other one is to go on for hours
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        workers.shutdown(cancel_futures=True)
 
 
 def _finished(courses: Sequence[Any], results: Path) -> int:
@@ -114,14 +140,20 @@ def _work(course: Any, folder: Path) -> None:
 
 
 def _tell(options: argparse.Namespace) -> None:
-    from scripts.active_learning.report import draw, tables, verdict  # noqa: PLC0415
+    from scripts.active_learning.report import draw, put_into, tables, verdict  # noqa: PLC0415
     from scripts.active_learning.rounds import read_rounds  # noqa: PLC0415
 
     results: dict[str, list[Any]] = {}
     for course in _courses(options):
         results.setdefault(course.strategy, []).append(read_rounds(course.file(options.out / "results")))
-    draw(results, options.out / "curves.png")
-    print(f"\n{tables(results)}\n\n" + "\n\n".join(verdict(results)))
+    picture = options.out / "curves.png"
+    draw(results, picture)
+    found = "\n".join(f"- {sentence}" for sentence in verdict(results)) + f"\n\n{tables(results)}"
+    print(f"\n{found}")
+    if options.page:
+        shown = options.page.parent / "images" / "active_learning.png"
+        shutil.copyfile(picture, shown)
+        put_into(options.page, f"![Curves](images/{shown.name})\n\n{found}")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -136,6 +168,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--strategy", action="append", help="one of them (default: all)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once (default: %(default)s)")
+    parser.add_argument("--page", type=Path, help="Markdown page to write the results into, such as this project's")
     parser.add_argument("--tuning", action="store_true", help="on other phantoms than those of the final study")
     return parser.parse_args(arguments)
 

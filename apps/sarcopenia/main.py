@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -37,6 +38,8 @@ from lib.tasks import ANSWERING_TASKS, STORED_TASKS, TASKS, TRAINABLE_TASKS  # n
 from lib.trainers.schedule import Schedule  # noqa: E402
 from lib.trainers.train_task import Training  # noqa: E402
 
+logger = logging.getLogger(__name__)
+
 _SCORING_LOOK_S = 60.0  # a look takes up to a second at 100,000 cases
 
 
@@ -58,6 +61,12 @@ class SarcopeniaApp(MONAILabelApp):
         self._auto_update_scoring = False
         self._retraining = Schedule(
             self.datastore(), self._registry, self._options.training, start=_begin("train"), busy=_is_busy("train")
+        )
+        self._scoring = ScoringSchedule(
+            self.datastore(),
+            self._registry.champion_name,
+            lambda task: _begin("scoring")({"method": METHOD, "task": task}),
+            _is_busy("scoring"),
         )
         # Each inference takes memory and a core; more at once than there are cores only makes all of them slower.
         self._inferences = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -102,13 +111,7 @@ class SarcopeniaApp(MONAILabelApp):
         self._tell_jobs_where_things_are()
         self._retraining.begin()
         if self._options.auto_score:
-            scoring = ScoringSchedule(
-                self.datastore(),
-                self._registry.champion_name,
-                lambda task: _begin("scoring")({"method": METHOD, "task": task}),
-                _is_busy("scoring"),
-            )
-            Repeating("scoring-schedule", [scoring.look], every_s=_SCORING_LOOK_S).begin()
+            Repeating("scoring-schedule", [self._scoring.look], every_s=_SCORING_LOOK_S).begin()
 
     def _tell_jobs_where_things_are(self) -> None:
         """Background jobs are processes of their own, and under MONAI Label's own command they would find nothing."""
@@ -171,7 +174,10 @@ class SarcopeniaApp(MONAILabelApp):
         file, params = str(response.file), response.params
         # A task made of others goes by their scores: a few of its own would hide those of all other cases.
         if case and response.as_by_default and not task.task.parts:
-            save_scores(store, task.task.name, case, response.answer)
+            try:
+                save_scores(store, task.task.name, case, response.answer)
+            except Refusal as refusal:  # a later scoring makes up for it; the annotator still gets the answer
+                logger.warning("The scores of %s were not kept: %s", case, refusal)
         label_id = file
         if case and request.get("save_label"):
             kept = {name: value for name, value in params.items() if name != "overlay"}  # it can be drawn again
@@ -186,7 +192,12 @@ class SarcopeniaApp(MONAILabelApp):
         """What MONAI Label says of an app; clients look at the first training only, so one that runs comes first."""
         told: dict[str, Any] = super().info()
         stats = sorted(told["train_stats"].items(), key=lambda item: "total_time" in item[1] or not item[1])
-        return {**told, "train_stats": dict(stats), "retraining": self._retraining.state()}
+        return {
+            **told,
+            "train_stats": dict(stats),
+            "retraining": self._retraining.state(),
+            "scoring_runs": self._scoring.state(),
+        }
 
     def check_training(self, request: Mapping[str, Any]) -> None:
         """Refuse a training that cannot succeed, before a process is started for it.
@@ -198,6 +209,20 @@ class SarcopeniaApp(MONAILabelApp):
         if task is None:
             raise Refusal(f"There is no training for {request.get('model')!r}.", status=404)
         task.check(request, self.datastore())
+
+    def check_update(self, request: Mapping[str, Any]) -> None:
+        """The same, for who asks for whatever is worth it: also refuse what would change nothing.
+
+        Raises:
+            Refusal: as :meth:`check_training`; or no label is new, or a training of the task waits already.
+        """
+        self.check_training(request)
+        model = request["model"]
+        waiting = [job for job in begun_jobs("train") if job["status"] in {"SUBMITTED", "RUNNING"}]
+        if any(job.get("request", {}).get("model") == model for job in waiting):
+            raise Refusal(f"A training of {model} waits already.", status=409)
+        if not self._retraining.usable_labels(model):
+            raise Refusal(f"No label of {model} is new since its last training.", status=409)
 
     def train(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run a training here and now.

@@ -32,7 +32,7 @@ class Answer:
         method: how it was made; ``landmarks`` or ``thresholds`` here, ``single_fold`` or ``ensemble`` from a model.
         slice_index: the slice that was taken, ``None`` where the whole volume is labelled.
         level: what that slice shows, as far as it is known.
-        doubt: 0 (sure) to 1, by which the queue sorts.
+        doubt: 0 (sure) to 1, of the answer as a whole.
         model_version: the version of the model that answered, ``None`` for a cold start.
         disagreement: of the model's folds, for ``params``.
         doubt_percent: how doubtful each voxel is, 0 to 100, where a model answered.
@@ -57,8 +57,12 @@ class Answer:
 
     @property
     def scores(self) -> dict[str, float]:
-        """What a queue can sort by, the larger the sooner, by the name of the strategy."""
-        return {"disagreement": self.doubt, **self.entropies}
+        """What a queue can sort by, the larger the sooner, by the name of the strategy.
+
+        Where a model drew something, its folds alone tell how much could be learnt from a label; a doubt about the
+        slice is for the queue of ``l3_slice``.
+        """
+        return {"disagreement": self.disagreement.get("score", self.doubt), **self.entropies}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,13 @@ class Detector:
         from lib.levels.views import views_of  # noqa: PLC0415
 
         if image.shape[2] == 1:
-            return SpineLevels(levels=(), l3_slice=0, confidence=0.0, warnings=(NOT_CHECKED,))
+            return SpineLevels(
+                levels=(),
+                l3_slice=0,
+                confidence=0.0,
+                warnings=(NOT_CHECKED,),
+                model_version=self._champion.version.name,
+            )
         views = views_of(image)
         rows = self._champion.ensemble.read(views, self._folds)
         found = read_levels(rows, views.z_mm, slices=image.shape[2], slice_mm=float(image.spacing[2]))

@@ -191,7 +191,7 @@ def _start_all_trainings(
     run_sync: bool = False,
     user: Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))],  # noqa: ARG001 (checks who asks)
 ) -> dict[str, Any]:
-    """Start every training that can succeed, one after the other (OHIF's "Update Model").
+    """Start every training that can succeed and has new labels, one after the other (OHIF's "Update Model").
 
     Returns:
         For every task ``result``, the job or ``None``, and ``detail``, why there is none.
@@ -204,7 +204,7 @@ def _start_all_trainings(
     for name in app_instance().info()["trainers"]:
         own = (params or {}).get(name) or {}
         try:
-            app_instance().check_training({"model": name, **own})
+            app_instance().check_update({"model": name, **own})
         except Refusal as refusal:
             refused[name] = {"result": None, "detail": str(refusal)}
         else:

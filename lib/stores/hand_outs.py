@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ LABEL, DOUBLE_READ, REREAD = "label", "double_read", "reread"
 LABELLED, GIVEN_BACK, LEFT, EXPIRED, UNREADABLE = "labelled", "given_back", "left", "expired", "unreadable"
 # Who saves after their lease, or saves again, still answers what they were asked.
 _GRACE_S = 24 * 3600.0
+_GRACE_OF_BLIND_READING_S = 28 * 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +158,11 @@ def end_by_label(connection: Connection, image_id: str, *, author: str, saved: t
         saved: the stored tasks that it was saved for.
         now: in seconds since 1970.
     """
-    query = select(HAND_OUTS).where(HAND_OUTS.c.case_id == image_id, HAND_OUTS.c.lease_ends > now - _GRACE_S)
+    query = select(HAND_OUTS).where(
+        HAND_OUTS.c.case_id == image_id, HAND_OUTS.c.lease_ends > now - _GRACE_OF_BLIND_READING_S
+    )
     rows = connection.execute(query.order_by(HAND_OUTS.c.id.desc())).all()
+    rows = [row for row in rows if row.purpose != LABEL or row.lease_ends > now - _GRACE_S]
     touched = [row for row in rows if set(saved) & set(stored_tasks(row.task))]
     done = [row for row in touched if row.ended is None and _is_answered(connection, row, author)]
     if not done and is_named(author):  # they took longer than their lease, or came back to what they had left
@@ -178,17 +182,29 @@ def _is_answered(connection: Connection, row: Row, author: str) -> bool:
     return row.holder == author and set(stored_tasks(row.task)) <= set(connection.execute(read).scalars())
 
 
-def blind_reading(connection: Connection, image_id: str, holder: str, now: float) -> HandedOut | None:
+def blind_reading(
+    connection: Connection, image_id: str, holder: str, now: float, *, tasks: Collection[str]
+) -> HandedOut | None:
     """The blind reading that a label of this person would be: the last that they were asked of this case.
 
-    It is one until a day after its lease, also when it was left, or saved before: a second try must not become the
-    case's label either. Giving it back ends it at once.
+    It is one until a day after its lease, also when it was saved before: a second try must not become the case's label
+    either. Not yet done it stays one for weeks, so that a reading that waits over the weekend does not replace the
+    label that it is to be compared with. Giving it back ends it at once.
+
+    Args:
+        connection: a transaction.
+        image_id: the case.
+        holder: the person.
+        now: in seconds since 1970.
+        tasks: the stored tasks of the label.
     """
     query = select(HAND_OUTS).where(HAND_OUTS.c.case_id == image_id, HAND_OUTS.c.holder == holder)
-    row = connection.execute(query.order_by(HAND_OUTS.c.id.desc()).limit(1)).first()
-    if row is None or row.purpose == LABEL or row.outcome == GIVEN_BACK or row.lease_ends + _GRACE_S <= now:
+    rows = connection.execute(query.order_by(HAND_OUTS.c.id.desc())).all()
+    row = next((each for each in rows if set(tasks) & set(stored_tasks(each.task))), None)
+    if row is None or row.purpose == LABEL or row.outcome == GIVEN_BACK:
         return None
-    return handed_out(row)
+    grace = _GRACE_S if row.outcome == LABELLED else _GRACE_OF_BLIND_READING_S
+    return None if row.lease_ends + grace <= now else handed_out(row)
 
 
 def was_asked_blindly(connection: Connection, task: str, holder: str, *, among: int) -> bool:

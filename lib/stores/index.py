@@ -33,7 +33,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from lib.refusals import Refusal
 
@@ -278,11 +278,22 @@ class StoreIndex:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes; one at a time over all processes, committed and synced at the end."""
-        with self._turn, self._engine.connect().execution_options(writing=True) as connection, connection.begin():
-            if not self.is_sqlite:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
-            yield connection
+        """A transaction that writes; one at a time over all processes, committed and synced at the end.
+
+        Raises:
+            Refusal: the index cannot be written: 507 where its disk is full, 503 where it is gone or taken for too
+                long.
+        """
+        try:
+            with self._turn, self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+                if not self.is_sqlite:
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"))
+                yield connection
+        except OperationalError as error:
+            known = _status_of(error) if self.is_sqlite else 503
+            if known is None:
+                raise
+            raise Refusal(f"Nothing was saved, the index refused: {_first_line(error)}.", status=known) from error
 
     def insert_new(self, table: Table) -> Any:
         """An insert that passes over rows whose primary key is there already."""
@@ -299,6 +310,13 @@ class StoreIndex:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _status_of(error: OperationalError) -> int | None:
+    """Of an answer to what SQLite could not do because of where it is, not because of what it was asked."""
+    said = str(error.orig)
+    kinds = {"disk is full": 507, "database is locked": 503, "readonly database": 503, "disk I/O error": 503}
+    return next((status for words, status in kinds.items() if words in said), None)
 
 
 def get_setting(connection: Connection, key: str, default: str = "") -> str:

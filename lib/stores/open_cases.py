@@ -54,14 +54,17 @@ class OpenCases:
     def best(self, method: str, limit: int) -> list[ScoredCase]:
         """The cases with the highest scores, the highest first; empty when none has a score.
 
-        Scores of trained models and of the cold start are on scales of their own: the latter's count only as long as
-        there is no other. A task without scores under its own name has those of the labels that it is stored as.
+        Scores of trained models and of the cold start are on scales of their own. Those of models count as soon as
+        there are ``limit`` of them, or more than of the cold start: the first few must not hide all other cases. A task
+        without scores under its own name has those of the labels that it is stored as.
         """
-        for trained in (True, False):
-            for task in dict.fromkeys((self.task, *self._parts)):
-                found = list(islice(self._scored(task, method, trained=trained), limit))
-                if found:
-                    return found
+        for task in dict.fromkeys((self.task, *self._parts)):
+            by_model = list(islice(self._scored(task, method, trained=True), limit))
+            if len(by_model) == limit:
+                return by_model
+            by_cold_start = list(islice(self._scored(task, method, trained=False), limit))
+            if by_model or by_cold_start:
+                return max(by_model, by_cold_start, key=len)
         return []
 
     def features(self, model_version: str, image_ids: list[str]) -> dict[str, npt.NDArray[np.float32]]:

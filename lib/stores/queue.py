@@ -195,8 +195,8 @@ class QueueKeeping:
         the app not to show them with its answers; whoever asks for the final label by its id still gets it.
         """
         with self._index.reading() as connection:
-            reading = hand_outs.blind_reading(connection, image_id, person(holder), time.time())
-        return reading is not None and task in sharing(reading.task)
+            tasks = stored_tasks(task)
+            return hand_outs.blind_reading(connection, image_id, person(holder), time.time(), tasks=tasks) is not None
 
     def agreement(self, task: str) -> list[TwoReadings]:
         """Every label that was read again blindly, with its second reading; the newest one where it was saved twice."""

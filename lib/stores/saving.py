@@ -84,7 +84,10 @@ def save_labels(
             ).scalar()
             # A clock that was set back must not make an older label the current one.
             created = max(time.time(), newest or 0.0)
-            blind = blind_reading(connection, image_id, facts["author"], time.time()) if tag == FINAL else None
+            blind = None
+            if tag == FINAL:
+                tasks = {label.task for label in labels}
+                blind = blind_reading(connection, image_id, facts["author"], time.time(), tasks=tasks)
             for new in staged:
                 history.add(connection, replace(_as_reading(new, blind), created=created))
             if tag == FINAL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lib.stores import CaseStore
 from lib.strategies.scoring import METHOD
@@ -16,8 +17,9 @@ logger = logging.getLogger(__name__)
 class ScoringSchedule:
     """Looks whether a scoring is due, as often as :meth:`look` is called.
 
-    A scoring waits while a training runs. One that failed or was stopped is not begun again until another version
-    answers or an hour has passed; one that was killed together with the server goes on with the next server.
+    A scoring does not wait for a training, which may follow another without a gap. One that failed or was stopped is
+    not begun again until another version answers or an hour has passed; one that was killed together with the server
+    goes on with the next server.
 
     Args:
         store: the cases, and the records of runs.
@@ -49,7 +51,7 @@ class ScoringSchedule:
             Its task, or ``None``.
         """
         self._store.lost_runs()  # closes those whose process is gone
-        if self._busy() or any(self._store.running(kind) for kind in ("train", "score")):
+        if self._busy() or self._store.running("score"):
             return None
         for task in self._tasks:
             version = self._champion(task)
@@ -61,6 +63,28 @@ class ScoringSchedule:
                 self._start(task)
                 return task
         return None
+
+    def state(self) -> dict[str, Any]:
+        """What ``/info/`` tells of it, for JSON; a few rows of the index.
+
+        Returns:
+            ``running`` (``task`` and ``since``, or ``None``), and ``last``: for each task how its last scoring ended
+            (``outcome``, ``ended``, and the counts of :class:`lib.strategies.scoring.FoldScoring` or the ``reason``).
+        """
+        running = self._store.running("score")
+        last = {task: self._store.last_run("score", task) for task in self._tasks}
+        return {
+            "running": running and {"task": running.task, "since": running.started.isoformat(timespec="seconds")},
+            "last": {
+                task: run
+                and {
+                    "outcome": run.outcome,
+                    "ended": run.ended and run.ended.isoformat(timespec="seconds"),
+                    **run.facts,
+                }
+                for task, run in last.items()
+            },
+        }
 
     def _has_to_wait(self, task: str, version: str | None) -> bool:
         """Whether the scoring that this schedule began last for the same version came to nothing a short time ago."""

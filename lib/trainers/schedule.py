@@ -132,6 +132,10 @@ class Schedule:
             "tasks": {task: self._state_of(task, running) for task in self._tasks},
         }
 
+    def usable_labels(self, task: str) -> int:
+        """How many labels a training would see that the newest version did not; looks at every label."""
+        return self._fresh.usable_labels(task)
+
     def _state_of(self, task: str, running: Run | None) -> dict[str, Any]:
         trains = running is not None and running.task == task
         count = self._store.labels_since(task, running.started) if running and trains else self._fresh.labels(task)

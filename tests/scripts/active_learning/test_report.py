@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.active_learning.report import Curve, curves, draw, tables, verdict
+from scripts.active_learning.report import Curve, curves, draw, put_into, tables, verdict
 
 LABELS = range(10, 65, 5)
 
@@ -22,16 +22,19 @@ def course(worst, mean=0.9):
 def results(worst_by_disagreement, mean_by_disagreement):
     """Five repetitions that differ a little."""
     return {
-        "random": [course(0.7, 0.9 + 0.001 * i) for i in range(5)],
-        "disagreement": [course(worst_by_disagreement, mean_by_disagreement + 0.0012 * i) for i in range(5)],
+        "random": [course(0.7 + 0.001 * i, 0.9 + 0.001 * i) for i in range(-2, 3)],
+        "disagreement": [
+            course(worst_by_disagreement + 0.0012 * i, mean_by_disagreement + 0.0012 * i) for i in range(-2, 3)
+        ],
     }
 
 
-def test_labels_to_reach_a_value_lie_between_rounds():
-    curve = Curve(np.array([10, 15, 20]), np.array([[0.5, 0.6, 0.8], [0.5, 0.6, 0.8]]))
-    assert curve.labels_to_reach(0.7) == pytest.approx(17.5)
-    assert curve.labels_to_reach(0.4) == 10
-    assert curve.labels_to_reach(0.9) is None
+@pytest.mark.parametrize(("value", "labels"), [(0.7, 22.5), (0.55, 12.5), (0.4, 10), (0.9, None)])
+def test_a_value_is_reached_where_the_curve_stays_above_it(value, labels):
+    curve = Curve(np.array([10, 15, 20, 25]), np.array([[0.5, 0.7, 0.6, 0.8], [0.5, 0.7, 0.6, 0.8]]))
+    if value == 0.55:  # 0.7 and 0.6 are above it, too
+        curve = Curve(curve.labels[:3], curve.values[:, [0, 2, 1]])
+    assert curve.labels_to_stay_above(value) == (None if labels is None else pytest.approx(labels))
 
 
 def test_the_interval_is_that_of_students_t():
@@ -40,18 +43,38 @@ def test_the_interval_is_that_of_students_t():
     assert np.isnan(Curve(np.array([10]), np.array([[0.1]])).half_width[0])
 
 
-@pytest.mark.parametrize(("worst", "said"), [(0.9, "with 35 (bar: 36): reached"), (0.75, "50 (bar: 36): not reached")])
+@pytest.mark.parametrize(
+    ("worst", "said"), [(0.9, "with 35.0 (bar: 36): reached"), (0.75, "with 50.0 (bar: 36): not reached")]
+)
 def test_the_verdict_on_the_worst_case(worst, said):
     assert said in verdict(results(worst, 0.9))[0]
 
 
 def test_a_worst_case_that_is_never_reached_is_said():
-    assert "never reaches it (bar: 36): not reached" in verdict(results(0.6, 0.9))[0]
+    assert "with more than there are (bar: 36): not reached" in verdict(results(0.6, 0.9))[0]
 
 
-@pytest.mark.parametrize(("mean", "said"), [(0.92, "not below it"), (0.9, "not below it"), (0.88, ": below it")])
+def test_without_a_strategy_to_compare_with_there_is_no_verdict():
+    assert verdict({"bald": results(0.9, 0.9)["random"]}) == []
+
+
+def test_what_people_wrote_around_the_results_stays(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- what the study wrote: begin -->\nold\n<!-- what the study wrote: end -->\nAfter.\n")
+    put_into(page, "new")
+    text = page.read_text()
+    assert "new" in text
+    assert "old" not in text
+    assert text.startswith("Before.")
+    assert text.endswith("After.\n")
+    page.write_text("No marks.")
+    with pytest.raises(ValueError, match="has no line"):
+        put_into(page, "new")
+
+
+@pytest.mark.parametrize(("mean", "said"), [(0.92, ", above it"), (0.8999, "no difference"), (0.88, ", below it")])
 def test_the_verdict_on_the_mean(mean, said):
-    assert said in verdict(results(0.9, mean))[1]
+    assert said in verdict(results(0.9, mean))[2]
 
 
 def test_courses_that_are_not_finished_are_compared_as_far_as_all_are(tmp_path):
