@@ -58,13 +58,14 @@ class OpenCases:
         there are ``limit`` of them, or more than of the cold start: the first few must not hide all other cases. A task
         without scores under its own name has those of the labels that it is stored as.
         """
+        by_model = self._best(method, limit, trained=True)
+        return by_model if len(by_model) == limit else max(by_model, self._best(method, limit, trained=False), key=len)
+
+    def _best(self, method: str, limit: int, *, trained: bool) -> list[ScoredCase]:
         for task in dict.fromkeys((self.task, *self._parts)):
-            by_model = list(islice(self._scored(task, method, trained=True), limit))
-            if len(by_model) == limit:
-                return by_model
-            by_cold_start = list(islice(self._scored(task, method, trained=False), limit))
-            if by_model or by_cold_start:
-                return max(by_model, by_cold_start, key=len)
+            found = list(islice(self._scored(task, method, trained=trained), limit))
+            if found:
+                return found
         return []
 
     def features(self, model_version: str, image_ids: list[str]) -> dict[str, npt.NDArray[np.float32]]:

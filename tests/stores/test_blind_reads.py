@@ -94,6 +94,23 @@ class TestByAnotherPerson:
         save(image_id, muscles, client_id="ida")
         assert labelled.get_label_info(image_id, "final")["author"] == "ida"
 
+    def test_a_reading_that_waits_over_the_weekend_is_still_one(self, labelled, muscles, save):
+        image_id = ask(labelled, "ida", ALL_TWICE).image_id
+        days_later(labelled, 3)
+        assert labelled.is_blind("l3_muscle", image_id, "ida")
+        save(image_id, muscles, client_id="ida")
+        assert labelled.get_label_info(image_id, "final")["author"] == "eva"
+        (pair,) = labelled.agreement("l3_muscle")
+        assert pair.second.author == "ida"
+        assert labelled.hand_outs(image_id)[0].outcome == "labelled"
+
+    def test_being_asked_for_another_task_meanwhile_does_not_end_it(self, labelled, muscles, save):
+        image_id = ask(labelled, "ida", ALL_TWICE).image_id
+        while ask(labelled, "ida", QueueRules(), "l3_slice").image_id != image_id:
+            pass
+        save(image_id, muscles, client_id="ida")
+        assert labelled.get_label_info(image_id, "final")["author"] == "eva"
+
     def test_others_may_correct_the_label_meanwhile(self, labelled, muscles, save):
         image_id = ask(labelled, "ida", ALL_TWICE).image_id
         save(image_id, muscles, client_id="leo")

@@ -67,12 +67,16 @@ def test_it_begins_when_a_case_has_no_score_of_the_version_that_answers(store, c
     assert started == [TASK] * 3
 
 
-@pytest.mark.parametrize("kind", ["train", "score"])
-def test_it_waits_for_what_runs(store, schedule, kind):
-    run = store.begin_run(kind, TASK)
+def test_it_waits_for_a_scoring_but_not_for_a_training(store, schedule):
+    run = store.begin_run("score", TASK)
     assert schedule.look() is None
-    store.end_run(run, "failed")
+    assert schedule.state()["running"]["task"] == TASK
+    store.end_run(run, "failed", reason="no memory")
+    assert schedule.state()["running"] is None
+    assert schedule.state()["last"][TASK]["reason"] == "no memory"
+    training = store.begin_run("train", TASK)
     assert schedule.look() == TASK
+    store.end_run(training, "failed")
 
 
 def test_what_failed_or_left_no_trace_waits_for_another_version_or_for_an_hour(store, champion, schedule, started):

@@ -22,6 +22,7 @@ from lib.tasks import TASKS
 from scripts.benchmarks.l3_ensemble import write_untrained
 
 TASK = "l3_muscle"
+NONE = {"scored": 0, "refused": 0, "unreadable": 0, "failed": 0, "gone": 0}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def add_champion(registry, tmp_path):
 
 
 def test_before_there_is_a_model_the_cold_start_says_how_much_it_doubts(store, scoring):
-    assert scoring({"task": TASK}, store) == {"task": TASK, "scored": 4, "refused": 0, "unreadable": 0}
+    assert scoring({"task": TASK}, store) == {"task": TASK, **NONE, "scored": 4}
     scores = store.scores(TASK, METHOD)
     assert set(scores) == set(store.list_images())
     assert all(0 <= score <= 1 for score in scores.values())
@@ -101,10 +102,34 @@ def test_a_bad_case_does_not_stop_the_others(store, scoring):
     head = np.select([radius < 0.9, radius < 1.0, radius < 1.08], [35, 900, 20], -1000).astype(np.int16)
     nib.save(nib.Nifti1Image(head, np.diag([4.0, 4.0, 4.0, 1.0])), store.own_folder.parent / "head.nii.gz")
     counts = scoring({"task": TASK}, store)
-    assert counts == {"task": TASK, "scored": 4, "refused": 1, "unreadable": 1}
+    assert counts == {"task": TASK, **NONE, "scored": 4, "refused": 1, "unreadable": 1}
     assert store.scores(TASK, METHOD)["head"] == 0
     assert "broken" not in store.scores(TASK, METHOD)
     assert "broken" not in store.get_unlabeled_images()
+
+
+def test_a_case_on_which_the_program_fails_or_that_goes_away_does_not_stop_the_others(store, registry, caplog):
+    strange, leaving, *others = store.list_images()
+    task = SegmentationTask(TASKS[TASK], Champions(registry))
+
+    def assess(path):
+        if path.name.startswith(strange):
+            raise ZeroDivisionError("nobody thought of that")
+        if path.name.startswith(leaving):
+            store.remove_image(leaving)
+        return task.assess(path)
+
+    counts = FoldScoring({TASK: assess}, lambda _: None)({"task": TASK}, store)
+    assert counts == {"task": TASK, **NONE, "scored": 2, "failed": 1, "gone": 1}
+    assert store.scores(TASK, METHOD).keys() == {strange, *others}
+    assert "nobody thought of that" in caplog.text
+
+
+def test_an_answer_that_names_no_version_does_not_keep_it_going(store, registry):
+    """A version was gone back to between two looks: the scores say so, and the next scoring finds them."""
+    task = SegmentationTask(TASKS[TASK], Champions(registry))
+    scored = FoldScoring({TASK: task.assess}, lambda asked: "v0009" if asked == TASK else None)({"task": TASK}, store)
+    assert scored["scored"] == 4
 
 
 def test_a_champion_that_cannot_be_used_leaves_the_scores_as_they_are(store, scoring, add_champion):
