@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ from lib.refusals import Refusal
 L3_INFERIOR_ENDPLATE = "L3 inferior endplate"
 CHOSEN_BY_HAND = "chosen by hand"
 NOT_CHECKED = "single slice, not checked"
+
+# Above cortical bone and contrast agent; a pedicle screw has about 1.5 cm³.
+_METAL_HU, _METAL_REACH_MM, _MUCH_METAL_CM3 = 2500, 35.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,25 @@ class ChosenSlice:
         return {} if self.found is None else _levels_json(self.found)
 
 
+class LevelNotFoundError(Refusal):
+    """L3 was not found, and what it may be.
+
+    Args:
+        reasons: what speaks against an answer.
+        candidates: readings and their slices, in the order that ``slice_index`` counts in.
+    """
+
+    def __init__(self, reasons: str, candidates: Sequence[tuple[str, int]]) -> None:
+        self.reasons, self.candidates = reasons, tuple(candidates)
+        may_be = ", or ".join(f"slice {index} ({reading})" for reading, index in self.candidates)
+        said = f" It may be {may_be}." if may_be else ""
+        super().__init__(f"L3 was not found: {reasons}.{said} Choose the slice by hand with slice_index.")
+
+    def counted_by(self, counted: Callable[[int], int]) -> LevelNotFoundError:
+        """The same with other slice numbers."""
+        return LevelNotFoundError(self.reasons, [(reading, counted(index)) for reading, index in self.candidates])
+
+
 FindLevels = Callable[[CTImage], SpineLevels]
 """Says which vertebrae an image in canonical order shows, by whatever means."""
 
@@ -94,7 +116,8 @@ def choose_slice(image: CTImage, requested: int | None, find: FindLevels = find_
         find: searches.
 
     Raises:
-        Refusal: the requested slice is outside the image, or L3 is not found; the sentence says what speaks against it.
+        Refusal: the requested slice is outside the image.
+        LevelNotFoundError: L3 is not found; the sentence says what speaks against it, and what it may be.
     """
     slices = image.shape[2]
     if requested is not None:
@@ -104,13 +127,25 @@ def choose_slice(image: CTImage, requested: int | None, find: FindLevels = find_
     levels = find(image)
     if levels.l3_slice is None:
         reasons = "; ".join(warning.rstrip(".") for warning in levels.warnings)
-        raise Refusal(f"L3 was not found: {reasons}. Choose the slice by hand with slice_index.")
+        raise LevelNotFoundError(reasons, levels.candidates)
     return ChosenSlice(
         index=levels.l3_slice,
         level=L3_INFERIOR_ENDPLATE if slices > 1 else NOT_CHECKED,
         doubt=1 - levels.confidence if slices > 1 else 0.0,
-        warnings=levels.warnings,
+        warnings=(*levels.warnings, *_metal(image, levels.l3_slice)),
         found=levels,
+    )
+
+
+def _metal(image: CTImage, index: int) -> tuple[str, ...]:
+    """Whether something as dense as metal lies within a vertebra's height of a slice."""
+    reach = round(_METAL_REACH_MM / float(image.spacing[2]))
+    near = image.hu[:, :, max(0, index - reach) : index + reach + 1]
+    cm3 = np.count_nonzero(near > _METAL_HU) * image.voxel_cm3
+    if cm3 < _MUCH_METAL_CM3:
+        return ()
+    return (
+        f"Metal, or something as dense, lies near this level ({cm3:.0f} cm³): check the level, and the HU beside it.",
     )
 
 
@@ -182,11 +217,16 @@ def _muscle_and_fat(found: L3Segmentation) -> npt.NDArray[np.uint8]:
 def _levels_json(levels: SpineLevels) -> dict[str, Any]:
     return {
         "levels": {
-            level.name: {"superior_mm": _rounded(level.superior_mm), "inferior_mm": _rounded(level.inferior_mm)}
+            level.name: {
+                "superior_mm": _rounded(level.superior_mm),
+                "inferior_mm": _rounded(level.inferior_mm),
+                "superior_slice": _rounded(level.superior),
+                "inferior_slice": _rounded(level.inferior),
+            }
             for level in levels.levels
         },
         "level_confidence": round(levels.confidence, 3),
-        "level_candidates": dict(levels.candidates),
+        "level_candidates": [{"reading": reading, "slice_index": index} for reading, index in levels.candidates],
         "level_method": "landmarks" if levels.model_version is None else "ensemble",
         "level_model_version": levels.model_version,
         "level_variants": list(levels.variants),

@@ -12,7 +12,7 @@ from lib.cold_start.spine_axis import find_axis
 from lib.cold_start.spine_discs import Disc, find_discs, spine_range
 from lib.cold_start.spine_landmarks import find_landmarks
 from lib.cold_start.spine_numbering import L3_L4, Numbering, number_discs
-from lib.cold_start.spine_profile import profile_along
+from lib.cold_start.spine_profile import STEP_MM, profile_along
 from lib.images.ct import CTImage
 
 NOT_CHECKED = "The image has one slice, so its vertebral level was not checked."
@@ -95,11 +95,11 @@ def find_levels(image: CTImage) -> SpineLevels:
     slices, slice_mm = upright.shape[2], float(upright.spacing[2])
     if slices == 1:
         return SpineLevels(levels=(), l3_slice=0, confidence=0.0, warnings=(NOT_CHECKED,))
-    if slices * slice_mm < _LEAST_LENGTH_MM:
+    if not shows_a_spine(upright):
         return _cannot_tell(TOO_FEW)
     axis = find_axis(upright)
     profile = profile_along(upright, axis)
-    spine = spine_range(profile)
+    spine = spine_range(profile.strength, STEP_MM)
     if spine is None:
         return _cannot_tell(NO_SPINE)
     discs = find_discs(profile, *spine)
@@ -107,6 +107,11 @@ def find_levels(image: CTImage) -> SpineLevels:
         return _cannot_tell(TOO_FEW)
     numbering = number_discs(discs, find_landmarks(axis, profile, *spine))
     return _answer(discs, numbering, slices=slices, slice_mm=slice_mm)
+
+
+def shows_a_spine(upright: CTImage) -> bool:
+    """Whether an image in canonical order is long enough for a few vertebrae."""
+    return upright.shape[2] > 1 and upright.shape[2] * float(upright.spacing[2]) >= _LEAST_LENGTH_MM
 
 
 def _cannot_tell(*warnings: str, candidates: tuple[tuple[str, int], ...] = ()) -> SpineLevels:

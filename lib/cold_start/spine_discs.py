@@ -44,16 +44,21 @@ class Disc:
     endplate_below_z: float
 
 
-def spine_range(profile: SpineProfile) -> tuple[int, int] | None:
-    """First and last position (one past) at which the axis runs through vertebrae, ``None`` where there is no spine."""
-    usual = float(np.percentile(profile.strength, 90))
+def spine_range(strength: npt.NDArray[np.floating], step_mm: float) -> tuple[int, int] | None:
+    """First and last position (one past) at which the axis runs through vertebrae, ``None`` where there is no spine.
+
+    Args:
+        strength: (n,) how much each place along the axis looks like a vertebra, HU.
+        step_mm: from one place to the next.
+    """
+    usual = float(np.percentile(strength, 90))
     if usual < _LEAST_STRENGTH_HU:
         return None
-    inside = profile.strength > max(_LEAST_STRENGTH_HU, _STRENGTH_SHARE * usual)
+    inside = strength > max(_LEAST_STRENGTH_HU, _STRENGTH_SHARE * usual)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
     runs = edges.reshape(-1, 2)
     start, stop = max(runs.tolist(), key=lambda run: run[1] - run[0])
-    return (start, stop) if (stop - start) * STEP_MM >= _SHORTEST_SPINE_MM else None
+    return (start, stop) if (stop - start) * step_mm >= _SHORTEST_SPINE_MM else None
 
 
 def find_discs(profile: SpineProfile, start: int, stop: int) -> tuple[Disc, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import overload
 
 import nibabel as nib
 import numpy as np
@@ -88,7 +89,11 @@ class CTImage:
         )
         return orientations.apply_orientation(array, transform)  # type: ignore[no-any-return]
 
-    def slice_from_canonical(self, index: int) -> int:
+    @overload
+    def slice_from_canonical(self, index: int) -> int: ...
+    @overload
+    def slice_from_canonical(self, index: float) -> float: ...
+    def slice_from_canonical(self, index: float) -> float:
         """A foot-to-head slice number of :meth:`canonical` as the number in this image's own array, and back."""
         axis = self.foot_to_head_axis
         return index if self.axis_codes[axis] == "S" else self.shape[axis] - 1 - index

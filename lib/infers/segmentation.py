@@ -16,7 +16,7 @@ import numpy.typing as npt
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.anatomy.schemas import STORED_SCHEMAS
-from lib.cold_start.answers import Answer, FindLevels, choose_slice
+from lib.cold_start.answers import Answer, FindLevels, LevelNotFoundError, choose_slice
 from lib.cold_start.levels import find_levels
 from lib.images import CTImage, PatientFacts, read_ct, write_label
 from lib.images.files import read_volume
@@ -173,7 +173,10 @@ class SegmentationTask(InferTask):
         if requested is not None:
             requested = image.slice_from_canonical(requested)
         canonical = image.canonical()
-        answer = self._answer(canonical, replace(options, slice_index=requested))
+        try:
+            answer = self._answer(canonical, replace(options, slice_index=requested))
+        except LevelNotFoundError as refusal:
+            raise refusal.counted_by(image.slice_from_canonical) from refusal
         label = np.asfortranarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
         answered = time.perf_counter()
 
@@ -181,10 +184,7 @@ class SegmentationTask(InferTask):
         facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
         composition = measure(image, label, self.task.schema, slice_index=index if self.task.dimension == 2 else None)
         judgement = judge(composition, facts)
-        if "level_candidates" in answer.details:
-            candidates = answer.details["level_candidates"].items()
-            own = {reading: image.slice_from_canonical(each) for reading, each in candidates}
-            answer = replace(answer, details={**answer.details, "level_candidates": own})
+        answer = replace(answer, details=_counted_by(image, answer.details))
         params = self._params(answer, index, composition, judgement, options)
         overlap, overlap_warnings = _overlap(label, self.task, saved or {})
         params["measurements"]["dice_with_saved_label"] = overlap
@@ -255,6 +255,24 @@ class SegmentationTask(InferTask):
             },
             **answer.details,
         }
+
+
+def _counted_by(image: CTImage, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Levels and candidates with the slice numbers of the image's own file."""
+    own = dict(details)
+    if "level_candidates" in own:
+        own["level_candidates"] = [
+            {**each, "slice_index": image.slice_from_canonical(each["slice_index"])} for each in own["level_candidates"]
+        ]
+    if "levels" in own:
+        own["levels"] = {
+            name: {
+                end: image.slice_from_canonical(value) if end.endswith("_slice") and value is not None else value
+                for end, value in ends.items()
+            }
+            for name, ends in own["levels"].items()
+        }
+    return own
 
 
 def _answers_folder() -> Path:

@@ -59,11 +59,7 @@ class KeptSample:
 
 
 def keep_sample(path: Path, ct: LabelledCT) -> None:
-    """Make views and targets of a CT, unless they are there.
-
-    Raises:
-        ValueError: its label tells no level.
-    """
+    """Make views and targets of a CT, unless they are there."""
     if path.is_file():
         return
     image, label = ct.load()

@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from lib.levels.decoding import Numbering, number_rows
+from lib.levels.learning import ROWS
 from lib.levels.network import HEADS, LevelNet
 from lib.levels.views import SpineViews
 from lib.levels.workspace import WEIGHTS
 from lib.refusals import Refusal
 
 _CLASSES = ("rib", "identity")
+_EMPTY_ROWS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +107,17 @@ class LevelEnsemble:
         if missing := set(folds or ()) - set(self.folds):
             there = ", ".join(map(str, self.folds))
             raise Refusal(f"The model has no fold {min(missing)}; it has {there}, or take the ensemble.")
-        given = [torch.from_numpy(each.astype(np.float32))[None].to(self._device) for each in (frontal, sagittal)]
+        n = frontal.shape[1]
+        # Empty rows around the image, as the networks know them from their training.
+        before = _EMPTY_ROWS + max(0, ROWS - n - 2 * _EMPTY_ROWS) // 2
+        after = max(ROWS, n + 2 * _EMPTY_ROWS) - n - before
+        given = [
+            functional.pad(torch.from_numpy(each.astype(np.float32)), (0, 0, before, after))[None].to(self._device)
+            for each in (frontal, sagittal)
+        ]
         with torch.inference_mode():
-            said = [_probabilities(self._networks[fold](*given)) for fold in folds or self.folds]
+            found = [self._networks[fold](*given) for fold in folds or self.folds]
+        said = [_probabilities({name: each[name][..., before : before + n] for name in HEADS}) for each in found]
         mean = {name: np.mean([each[name] for each in said], axis=0) for name in HEADS}
         alone = tuple(number_rows(each["identity"], each["endplate"][0]) for each in said)
         return Rows(

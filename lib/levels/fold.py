@@ -69,7 +69,7 @@ class _Fold:
         losses = []
         for _ in range(recipe.iterations_per_epoch):
             frontal, sagittal, targets = (each.to(self._device) for each in next(supply))
-            loss = torch.stack(list(loss_of(self.network(frontal, sagittal), targets).values())).sum()
+            loss = torch.stack(list(loss_of(self.network(frontal, sagittal), targets, frontal).values())).sum()
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -127,7 +127,7 @@ def _validate(network: LevelNet, space: Workspace, keys: Sequence[str]) -> Mappi
     for key in keys:
         kept = read_sample(space.sample(key))
         rows = ensemble.read_arrays(kept.frontal, kept.sagittal)
-        judged[key] = judge_rows(rows.numbering, kept.targets, kept.z_mm)
+        judged[key] = judge_rows(rows, kept.targets, kept.z_mm)
     return judged
 
 

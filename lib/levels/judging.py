@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.levels.dataset import LabelledCT, read_sample
-from lib.levels.decoding import Numbering
-from lib.levels.ensemble import LevelEnsemble
-from lib.levels.targets import IDENTITIES, LEVELS, Targets
+from lib.levels.ensemble import LevelEnsemble, Rows
+from lib.levels.reading import read_levels
+from lib.levels.targets import IDENTITIES, LEVELS, UNKNOWN, Targets
 from lib.levels.workspace import Workspace
 
 SUCCESS_MM = 10.0
@@ -20,12 +20,12 @@ SUCCESS_MM = 10.0
 CLASSES = ("l3", "levels")
 
 
-def judge_rows(numbering: Numbering, targets: Targets, z_mm: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Compare a numbering with the targets of the same rows.
+def judge_rows(rows: Rows, targets: Targets, z_mm: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Compare what a detector answers with the targets of the same rows.
 
     Args:
-        numbering: of the rows.
-        targets: what is known of them.
+        rows: what the networks say.
+        targets: what is known of the rows.
         z_mm: (n,) their height.
 
     Returns:
@@ -35,18 +35,24 @@ def judge_rows(numbering: Numbering, targets: Targets, z_mm: npt.NDArray[np.floa
         inferior endplates that were found under their own name within that distance.
     """
     there = {level: row for level in LEVELS if (row := _known_row(targets, level)) is not None}
-    found = {level: row for level, row, _ in numbering.path if level in LEVELS and row > 0}
-    away = {
-        level: abs(float(z_mm[found[level]] - z_mm[row])) if level in found else None for level, row in there.items()
-    }
-    within = {level: mm is not None and mm <= SUCCESS_MM for level, mm in away.items()}
+    found = {level: row for level, row, _ in rows.numbering.path if level in LEVELS and row > 0}
+    within = [
+        level in found and abs(float(z_mm[found[level]] - z_mm[row])) <= SUCCESS_MM for level, row in there.items()
+    ]
+    answer = read_levels(rows, z_mm, slices=int(z_mm[-1]) + 2, slice_mm=1.0).l3_slice
+    mm = None if answer is None or "L3" not in there else abs(answer - float(z_mm[there["L3"]]))
     return {
-        "l3_mm": away.get("L3"),
-        "scores": {
-            "l3": float(within["L3"]) if "L3" in within else None,
-            "levels": float(np.mean(list(within.values()))) if within else None,
-        },
+        "l3_mm": mm,
+        "scores": {"l3": _l3_score(answer, targets, z_mm), "levels": float(np.mean(within)) if within else None},
     }
+
+
+def _l3_score(answer_mm: float | None, targets: Targets, z_mm: npt.NDArray[np.float64]) -> float | None:
+    """1 where L3 was found, or rightly not; 0 where it was not, or wrongly; ``None`` where nobody knows."""
+    row = _known_row(targets, "L3")
+    if row is None:
+        return float(answer_mm is None) if (targets.identity != UNKNOWN).all() else None
+    return float(answer_mm is not None and abs(answer_mm - float(z_mm[row])) <= SUCCESS_MM)
 
 
 def held_out_scores(
@@ -72,7 +78,7 @@ def held_out_scores(
         if ct.fold in ensemble.folds:
             kept = read_sample(space.sample(ct.key))
             rows = ensemble.read_arrays(kept.frontal, kept.sagittal, [ct.fold])
-            judged[ct.key] = judge_rows(rows.numbering, kept.targets, kept.z_mm)["scores"]
+            judged[ct.key] = judge_rows(rows, kept.targets, kept.z_mm)["scores"]
     return judged
 
 
@@ -89,10 +95,8 @@ def scores_of_landmarks(workspace: Path, cts: Sequence[LabelledCT]) -> dict[str,
     space, judged = Workspace(workspace.resolve()), {}
     for ct in cts:
         kept = read_sample(space.sample(ct.key))
-        row = _known_row(kept.targets, "L3")
-        # NaN, where it found nothing, is no smaller than anything.
-        score = None if row is None else float(abs(kept.landmarks_mm - kept.z_mm[row]) <= SUCCESS_MM)
-        judged[ct.key] = {"l3": score}
+        answer = None if np.isnan(kept.landmarks_mm) else kept.landmarks_mm
+        judged[ct.key] = {"l3": _l3_score(answer, kept.targets, kept.z_mm)}
     return judged
 
 

@@ -22,6 +22,9 @@ _WEIGHTS = {
     "transitional": 0.3,
 }  # fmt: skip
 _ENDPLATES_ARE_RARE = 4.0
+_NEARLY_ALL = 0.9
+_BELLS = [1, 2]
+"""Of the targets: inferior and superior endplates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,10 @@ def augmented(sample: Sample, generator: torch.Generator) -> tuple[torch.Tensor,
         full[:, offset : offset + count] = torch.where(view > 0, changed, view)
         made.append(full)
     targets = torch.full((len(sample.targets), ROWS), torch.nan)
-    targets[:, offset : offset + count] = sample.targets[:, place.round().long().clamp(0, n - 1)]
+    moved_targets = sample.targets[:, place.round().long().clamp(0, n - 1)]
+    # An endplate stays as wide as it was, so that counting endplates by their sum stays counting.
+    moved_targets[_BELLS] **= (count / wanted) ** 2
+    targets[:, offset : offset + count] = moved_targets
     return made[0], made[1], targets
 
 
@@ -125,14 +131,16 @@ def _blurred(view: torch.Tensor, sigma: float) -> torch.Tensor:
     return functional.conv2d(padded, weights)[:, 0]
 
 
-def loss_of(found: dict[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:
+def loss_of(found: dict[str, torch.Tensor], targets: torch.Tensor, frontal: torch.Tensor) -> dict[str, torch.Tensor]:
     """The weighted parts of the loss, each a mean over the rows of which it is known.
 
     Args:
         found: what :class:`lib.levels.network.LevelNet` gives.
         targets: (b, 6, n).
+        frontal: (b, 2, n, 96), what the network saw.
     """
     identity, endplate, superior, rib, crest, transitional = targets.unbind(1)
+    seen = frontal.amax(dim=(1, 3)) > 0
     parts = {
         "identity": _classes(found["identity"], identity),
         "rib": _classes(found["rib"], rib),
@@ -141,7 +149,7 @@ def loss_of(found: dict[str, torch.Tensor], targets: torch.Tensor) -> dict[str, 
         "counted": _heat(found["counted"], endplate, 1.0),
         "crest": _heat(found["crest"], crest, _ENDPLATES_ARE_RARE),
         "transitional": _heat(found["transitional"], transitional, 1.0),
-        "anchors": _anchors(found["anchors"], identity),
+        "anchors": _anchors(found["anchors"], identity, seen),
     }
     return {name: _WEIGHTS[name] * part for name, part in parts.items()}
 
@@ -162,14 +170,15 @@ def _heat(logits: torch.Tensor, target: torch.Tensor, weight: float) -> torch.Te
     return (every * (1 + (weight - 1) * wanted)).mean()
 
 
-def _anchors(log_probability: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
-    """How surely each anchor is placed where it is, or nowhere in an image of which every row is known."""
+def _anchors(log_probability: torch.Tensor, identity: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How surely each anchor is placed where it is, or nowhere in an image whose rows are (nearly) all known."""
     parts = [log_probability.sum() * 0]
+    known = (~identity.isnan() & seen).sum(1) / seen.sum(1).clamp(min=1)
     for number, name in enumerate(ANCHORS):
         rows = identity == IDENTITIES.index(name)
-        for one, there in zip(log_probability[:, number], rows, strict=True):
+        for one, there, share in zip(log_probability[:, number], rows, known, strict=True):
             if there.any():
                 parts.append(-one[1:][there].logsumexp(0))
-            elif not identity[0].isnan().all():
+            elif share >= _NEARLY_ALL:
                 parts.append(-one[0])
     return torch.stack(parts).sum() / max(1, len(parts) - 1)

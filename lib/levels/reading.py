@@ -20,7 +20,9 @@ FOUR, SIX = "four lumbar vertebrae", "six lumbar vertebrae"
 
 _NEAR_MM = 10.0
 _LEAST_PROBABILITY = 0.5
+_LEAST_TO_ANSWER = 0.6
 _WORTH_NAMING = 0.05
+_WORTH_A_WARNING = 0.1
 _FEWEST = 3
 _CLEAR = 0.5
 _SEEN_ROWS = 8
@@ -58,7 +60,7 @@ def _read(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice_mm: f
     spine = [_Segment(*each) for each in rows.numbering.path if each[0] in LEVELS]
     if not spine:
         return SpineLevels(levels=(), l3_slice=None, confidence=0.0, warnings=(NO_SPINE,))
-    if len(spine) < _FEWEST:
+    if len(spine) < _FEWEST or _whole_ones(spine, rows) < _FEWEST - 1:
         return SpineLevels(levels=(), l3_slice=None, confidence=0.0, warnings=(TOO_FEW,))
     levels = _levels(spine, rows, z_mm, slice_mm)
     places = _places(spine, rows.numbering)
@@ -66,27 +68,37 @@ def _read(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice_mm: f
     def slice_at(row: float) -> int:
         return int(np.clip(round(float(np.interp(row, np.arange(len(z_mm)), z_mm)) / slice_mm), 0, slices - 1))
 
-    likely = [(name, row, mass) for name, row, mass in places if mass > _WORTH_NAMING]
-    candidates = tuple((f"L3, if {name} is L3", slice_at(row)) for name, row, _ in likely if name != "L3")
-    best = max(places, key=lambda place: place[2], default=None)
-    if best is None or best[2] < _LEAST_PROBABILITY:
+    likely = sorted((place for place in places if place[2] > _WORTH_NAMING), key=lambda place: -place[2])
+    readings = tuple(
+        (f"with a probability of {mass:.0%}, the vertebra counted as {name}", slice_at(row))
+        for name, row, mass in likely
+    )
+    best = likely[0] if likely else None
+    if best is None or best[2] < _LEAST_TO_ANSWER:
         in_image = float(rows.numbering.endplate["L3"].sum())
         if in_image < _LEAST_PROBABILITY:
             said = f"{NO_L3}: it shows about {spine[-1].name} to {spine[0].name}."
-            return SpineLevels(levels=levels, l3_slice=None, confidence=0.0, candidates=candidates, warnings=(said,))
-        whole = tuple((f"L3 with a probability of {mass:.0%}", slice_at(row)) for _, row, mass in likely)
+            return SpineLevels(levels=levels, l3_slice=None, confidence=0.0, candidates=readings, warnings=(said,))
         said = "The view does not settle which vertebra is L3: the numbering is uncertain."
-        return SpineLevels(levels=(), l3_slice=None, confidence=0.0, candidates=whole, warnings=(said,))
+        return SpineLevels(levels=(), l3_slice=None, confidence=0.0, candidates=readings, warnings=(said,))
     _, row, mass = best
     agreeing = np.mean([_agrees(row, alone) for alone in rows.by_fold])
     return SpineLevels(
         levels=levels,
         l3_slice=slice_at(row),
         confidence=round(min(_MOST_CERTAIN, mass * float(agreeing)), 3),
-        candidates=((f"L3 with a probability of {mass:.0%}", slice_at(row)), *candidates) if candidates else (),
-        warnings=_warnings(spine, rows),
+        candidates=readings if len(readings) > 1 else (),
+        warnings=(*_doubts(likely), *_warnings(spine, rows)),
         variants=_variants(spine, rows),
-        convention=_convention(spine),
+        convention=_convention(spine, ribs=_last_with_ribs(spine, rows) is not None),
+    )
+
+
+def _doubts(likely: Sequence[tuple[str, float, float]]) -> tuple[str, ...]:
+    return tuple(
+        f"The numbering is not sure: with a probability of {mass:.0%}, the vertebra counted as {name} is L3."
+        for name, _, mass in likely[1:]
+        if mass > _WORTH_A_WARNING
     )
 
 
@@ -160,6 +172,10 @@ def _variants(spine: Sequence[_Segment], rows: Rows) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _whole_ones(spine: Sequence[_Segment], rows: Rows) -> int:
+    return sum(segment.low > 0 and segment.high < len(rows.endplate) for segment in spine)
+
+
 def _whole(segment: _Segment | None, rows: Rows) -> _Segment | None:
     """A vertebra that is in view with its ribs, which leave it at its upper end."""
     if segment is None or segment.low == 0 or segment.high > len(rows.endplate) - _SEEN_ROWS:
@@ -170,12 +186,14 @@ def _whole(segment: _Segment | None, rows: Rows) -> _Segment | None:
 def _warnings(spine: Sequence[_Segment], rows: Rows) -> tuple[str, ...]:
     by_name = {segment.name: segment for segment in spine}
     warnings = []
-    whole = sum(segment.low > 0 and segment.high < len(rows.endplate) for segment in spine)
-    if whole < _FEWEST:
+    if (whole := _whole_ones(spine, rows)) < _FEWEST:
         warnings.append(f"Few vertebrae are in view ({whole} whole ones), so the count is uncertain.")
+    ribbed = _last_with_ribs(spine, rows)
+    if "S1" not in by_name and ribbed is None:
+        said = "Neither the sacrum nor the lowest ribs are in view: the vertebrae are told by their look alone."
+        return (*warnings, said)
     if "S1" not in by_name:
         warnings.append("The sacrum is not in view: the vertebrae are counted down from the ribs alone.")
-    ribbed = _last_with_ribs(spine, rows)
     if ribbed is None:
         warnings.append("The lowest ribs are not in view: the vertebrae are counted up from the sacrum alone.")
     if ribbed is not None and "S1" in by_name:
@@ -201,12 +219,14 @@ def _last_with_ribs(spine: Sequence[_Segment], rows: Rows) -> str | None:
     return None
 
 
-def _convention(spine: Sequence[_Segment]) -> str:
+def _convention(spine: Sequence[_Segment], *, ribs: bool) -> str:
     names = {segment.name for segment in spine}
     if "T1" in names:
         return "Counted from the first thoracic vertebra down; T12 is the twelfth, whatever ribs it carries."
-    if "S1" in names and "T12" in names:
+    if "S1" in names and ribs:
         return "Counted from the lowest ribs down and from the sacrum up, weighed against each other."
     if "S1" in names:
         return "Counted from the sacrum up; five lumbar vertebrae are assumed."
-    return "Counted from the lowest ribs down; twelve pairs of ribs are assumed."
+    if ribs:
+        return "Counted from the lowest ribs down; twelve pairs of ribs are assumed."
+    return "Told by the look of the vertebrae; no landmark to count from is in view."

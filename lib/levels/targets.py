@@ -27,6 +27,8 @@ _ENDPLATE_SPREAD_MM = 3.0
 _AROUND_ENDPLATE_MM = 12.0
 _CREST_SPREAD_MM = 6.0
 _RIB_ROOT_MM = 60.0
+_RIB_END_MM = 3.0
+_WIDEST_DISC_MM = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +61,18 @@ def targets_of(upright: CTImage, label: npt.NDArray, course: SpineCourse) -> Tar
         label: ids of the schema, shape of ``upright``.
         course: of the spine in the CT.
 
-    Raises:
-        ValueError: nothing in the label tells a level.
+    Returns:
+        What the label tells; where it tells no level, nothing is known of identities.
     """
     marks = _Marks(upright, label, course)
     inferior = marks.endplates()
-    if not inferior:
-        raise ValueError("nothing in the label tells a vertebral level")
     n = len(course)
     identity = _identities(n, inferior, marks)
     known = identity != UNKNOWN
     return Targets(
         identity=identity,
         endplate=_endplates(n, inferior.values(), known),
-        superior=_endplates(n, marks.superior_endplates(), known if marks.extents() else np.zeros(n, bool)),
+        superior=_endplates(n, marks.superior_endplates(), known & _within(n, marks.extents().values())),
         rib=_ribs(identity, marks),
         crest=_crests(n, marks),
         transitional=_transitional(identity, marks),
@@ -134,20 +134,36 @@ class _Marks:
         """The rows of the superior endplates of the vertebrae that are marked, where they are in view."""
         return [high for _, high in self.extents().values() if high < len(self._course) - 2]
 
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether ribs or crests are marked, as by who marks all that the schema asks for."""
+        return bool({"last_rib", "iliac_crest"} & set(self._points))
+
     def rib_length_mm(self) -> float:
-        """Of the longer of the two last ribs; 0 where none is marked."""
+        """Of the longer of the two last ribs, from its root to its tip; 0 where none is marked."""
         points = self._points.get("last_rib", np.empty((0, 3)))
-        middle = float(np.median(self._course.line[:, 0]))
-        sides = [points[points[:, 0] < middle], points[points[:, 0] >= middle]]
-        return max((float(np.linalg.norm(np.ptp(side, axis=0))) for side in sides if len(side)), default=0.0)
+        beside = self._beside(points)
+        return max((_length_mm(points[side], beside[side]) for side in (beside < 0, beside >= 0)), default=0.0)
 
     def rib_root_row(self) -> float:
         """Where the last ribs come from the spine."""
-        points = self._points["last_rib"]
         rows = self.rows("last_rib")
-        middle = float(np.median(self._course.line[:, 0]))
-        beside = np.abs(points[:, 0] - middle)
-        return float(np.median(rows[beside <= max(_RIB_ROOT_MM, beside.min() + 5.0)]))
+        away = np.abs(self._beside(self._points["last_rib"]))
+        return float(np.median(rows[away <= max(_RIB_ROOT_MM, away.min() + 5.0)]))
+
+    def _beside(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(m,) mm to the right of the spine at the height of each point."""
+        line = self._course.line
+        return points[:, 0] - np.interp(points[:, 2], line[:, 2], line[:, 0])  # type: ignore[no-any-return]
+
+
+def _length_mm(points: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]) -> float:
+    """From the middle of the end near the spine to that of the far end, and half the thickness of both slabs more."""
+    if not len(points):
+        return 0.0
+    away = np.abs(beside)
+    near, far = points[away <= away.min() + _RIB_END_MM], points[away >= away.max() - _RIB_END_MM]
+    return float(np.linalg.norm(far.mean(axis=0) - near.mean(axis=0))) + _RIB_END_MM
 
 
 def _identities(n: int, inferior: dict[str, float], marks: _Marks) -> npt.NDArray[np.int8]:
@@ -167,7 +183,8 @@ def _identities(n: int, inferior: dict[str, float], marks: _Marks) -> npt.NDArra
     if "S1" in extents:
         low, high = extents["S1"]
         lumbar = [inferior[level] for level in ("L6", "L5", "L4") if level in inferior]
-        own("S1", low, min(lumbar) if lumbar else high)
+        # With the disc above it; where the next vertebra is not marked, what is above S1 is not known.
+        own("S1", low, min(lumbar) if lumbar and min(lumbar) - high <= _WIDEST_DISC_MM / STEP_MM else high)
         own("below", 0, low)
     if "T1" in extents:
         own("above", extents["T1"][1] + margin / 3, n)
@@ -183,6 +200,15 @@ def _neighbours(level: str, known: list[str], extents: dict[str, tuple[float, fl
     above = LEVELS[place - 1] if place and LEVELS[place - 1] in known else None
     lower = [name for name in LEVELS[place + 1 :] if name in extents]
     return above, lower[0] if lower else None
+
+
+def _within(n: int, extents: Iterable[tuple[float, float]]) -> npt.NDArray[np.bool_]:
+    """The rows of vertebrae that are marked as a whole, and of the discs above them."""
+    rows = np.arange(n)
+    within = np.zeros(n, bool)
+    for low, high in extents:
+        within |= (rows >= low) & (rows <= high + _AROUND_ENDPLATE_MM / STEP_MM / 2)
+    return within
 
 
 def _endplates(n: int, places: Iterable[float], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -221,11 +247,11 @@ def _crests(n: int, marks: _Marks) -> npt.NDArray[np.float32]:
 
 
 def _transitional(identity: npt.NDArray[np.int8], marks: _Marks) -> npt.NDArray[np.int8]:
-    """Known where the label shows both sides of the lumbosacral junction, or marks such a vertebra."""
+    """Known where the label marks such a vertebra; or both sides of the junction, by who marks more than vertebrae."""
     found = np.full(len(identity), UNKNOWN, np.int8)
     extents = marks.extents()
     rows = marks.rows("transitional_vertebra")
-    if "S1" in extents and {"L4", "L5", "L6"} & set(extents):
+    if marks.has_landmarks and "S1" in extents and {"L4", "L5", "L6"} & set(extents):
         found[identity != UNKNOWN] = 0
     if len(rows):
         row = int(np.clip(round(float(np.median(rows))), 0, len(identity) - 1))

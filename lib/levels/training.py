@@ -118,10 +118,7 @@ def _set_up(space: Workspace, run: Run, cts: Sequence[LabelledCT], check_cancell
         path = space.sample(ct.key)
         if path.is_file() and not is_readable(path):
             path.unlink()
-        try:
-            keep_sample(path, ct)
-        except ValueError as error:
-            raise Refusal(f"The label of {ct.key.partition('/')[0]} cannot be learnt from: {error}.") from error
+        keep_sample(path, ct)
     wanted = {space.sample(ct.key) for ct in cts}
     for path in set(space.views.iterdir()) - wanted:
         path.unlink()

@@ -13,6 +13,8 @@ from lib.disk import write_json
 
 NETWORK = "levels"
 """What manifests and the task table call this kind of network."""
+_FORMAT = 2
+"""To be raised with every change of how views or targets are made: those of earlier trainings are then made anew."""
 WEIGHTS = "weights.pt"
 """Of a fold that is done, in ``fold_K``."""
 
@@ -132,7 +134,7 @@ class Workspace:
 
     def sample(self, key: str) -> Path:
         """The views and targets of a CT."""
-        return self.views / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
+        return self.views / f"{hashlib.sha256(f'{_FORMAT}/{key}'.encode()).hexdigest()[:20]}.npz"
 
     def weights(self, fold: int) -> Path:
         """Of a fold that is done."""

@@ -352,7 +352,8 @@ class Phantom:
         if variant.transition != "none":
             level = "S1" if variant.transition == "lumbarisation" else variant.levels[-2]
             inside = ids((f"{level}_marrow",))[tissue]
-            inside[:, :, np.abs(self._heights - self.frame.vertebrae[level].z) > _MARK_MM] = False
+            away = np.abs(self._heights - self.frame.vertebrae[level].z)
+            inside[:, :, away > max(_MARK_MM, away.min())] = False
             label[inside] = L3_SLICE.ids["transitional_vertebra"]
 
     def structure(self, *names: str) -> npt.NDArray[np.bool_]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.anatomy.schemas import LabelSchema
+from lib.cold_start.levels import shows_a_spine
 from lib.images import CTImage, read_ct
 from lib.images.files import is_marked_phantom, read_volume
 from lib.levels.dataset import LabelledCT
@@ -132,10 +133,11 @@ def labelled_slices(revision: Revision, image: Path, schema: LabelSchema, patien
 def labelled_spine(
     revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int
 ) -> Iterator[LabelledCT]:
-    """A CT with a label of vertebrae, read when it is asked for; a single slice shows no spine to learn from."""
+    """A CT with a label of vertebrae, read when it is asked for; a few slices show no spine to learn from."""
     del schema
-    array, _, _ = read_volume(revision.path)
-    if min(array.shape) > 1:
+    array, affine, _ = read_volume(revision.path)
+    upright = CTImage(hu=array, affine=affine).canonical()
+    if shows_a_spine(upright):
         yield LabelledCT(
             key=_key(revision, image), patient=patient, fold=fold, load=partial(_read_labelled, image, revision)
         )

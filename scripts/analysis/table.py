@@ -22,7 +22,10 @@ TABLE = "analysis.csv"
 OVERLAYS = "overlays"
 ANALYSED, FAILED = "analysed", "failed"
 _CASE = ("case", "file", "series", "status", "reason", "phantom", "sex", "age_years", "height_m", "weight_kg")
-_SLICE = ("level", "slice_index", "z_mm", "level_confidence", "method", "model_versions", "doubt")
+_SLICE = (
+    "level", "slice_index", "z_mm", "level_confidence", "level_method", "level_model_version", "level_variants",
+    "level_convention", "level_candidates", "method", "model_versions", "doubt",
+)  # fmt: skip
 _END = ("not_judged", "warnings", "overlay", "seconds")
 _OF_ANY = ("area_cm2", "mean_hu", "sd_hu")
 _OF_MUSCLE = ("muscle_range_area_cm2", "muscle_range_mean_hu", "muscle_range_sd_hu", "intramuscular_fat_area_cm2")
@@ -56,6 +59,11 @@ def analysed_row(case: Case, image: CTImage, analysis: Analysis) -> dict[str, An
         "phantom": "yes" if facts.phantom else "no",
         **{name: getattr(facts, name) for name in ("sex", "age_years", "height_m", "weight_kg")},
         **{name: params.get(name) for name in ("level", "slice_index", "level_confidence", "method")},
+        **{name: params.get(name) for name in ("level_method", "level_model_version", "level_convention")},
+        "level_variants": "; ".join(params.get("level_variants", ())),
+        "level_candidates": "; ".join(
+            f"slice {each['slice_index']}: {each['reading']}" for each in params.get("level_candidates", ())
+        ),
         "z_mm": round(_height_mm(image, params["slice_index"]), 1),
         "model_versions": params["model_version"],
         "doubt": params["uncertainty"]["score"],

@@ -58,12 +58,38 @@ def test_what_is_not_known_teaches_nothing(sample):
     torch.manual_seed(0)
     found = LevelNet().eval()(sample.frontal[None], sample.sagittal[None])
     unknown = torch.full((1, 6, N), torch.nan)
-    assert all(float(part.detach()) == 0 for part in loss_of(found, unknown).values())
+    seen = sample.frontal[None]
+    assert all(float(part.detach()) == 0 for part in loss_of(found, unknown, seen).values())
     only_identity = unknown.clone()
     only_identity[0, 0] = sample.targets[0]
-    parts = {name: float(part.detach()) for name, part in loss_of(found, only_identity).items()}
+    parts = {name: float(part.detach()) for name, part in loss_of(found, only_identity, seen).items()}
     assert parts["identity"] > 0
     assert parts["rib"] == parts["crest"] == parts["transitional"] == parts["endplate"] == parts["superior"] == 0
+
+
+def test_that_an_anchor_is_nowhere_is_learnt_only_from_an_image_that_is_known(sample):
+    torch.manual_seed(0)
+    found = LevelNet().eval()(sample.frontal[None], sample.sagittal[None])
+    partly = torch.full((1, 6, N), torch.nan)
+    partly[0, 0, 100:140] = IDENTITIES.index("L3")
+    seen = sample.frontal[None]
+    assert float(loss_of(found, partly, seen)["anchors"].detach()) == 0
+    seen = seen.clone()
+    seen[:, :, :100] = seen[:, :, 140:] = 0  # the same rows are all that the image has
+    assert float(loss_of(found, partly, seen)["anchors"].detach()) > 0
+
+
+def test_an_endplate_of_a_larger_person_counts_as_one(sample):
+    bell = torch.exp(-0.5 * ((torch.arange(N) - 120) * 2.0 / 3.0) ** 2)
+    sample.targets[1] = bell
+    inside = 0
+    for seed in range(20):
+        made = augmented(sample, torch.Generator().manual_seed(seed))[2][1]
+        known = torch.where(~made.isnan())[0]
+        if len(known) > 60 and made[known[0] : known[0] + 20].max() < 0.01 and made[known[-20:]].max() < 0.01:
+            inside += 1
+            assert float(made.nan_to_num().sum()) == pytest.approx(float(bell.sum()), rel=0.06)
+    assert inside > 5
 
 
 def test_vertebrae_are_counted_from_their_anchor():

@@ -90,7 +90,17 @@ def test_a_mark_beside_a_slanted_spine_means_its_slice(image):
     assert z[row] == pytest.approx(80.0, abs=1.0)
 
 
-@pytest.mark.parametrize(("length_mm", "kind"), [(44, "normal"), (30, "short")])
+def test_a_vertebra_that_was_passed_over_is_not_the_one_below(image, course):
+    targets = targets_of(image, drawn("L3", "L4", "S1"), course)
+    assert rows_of(targets, "S1").tolist() == [*range(2, 8)]
+    assert (targets.identity[8:20] == UNKNOWN).all()
+
+
+def test_below_the_only_vertebra_that_is_marked_another_superior_endplate_may_lie(image, course):
+    assert np.isnan(targets_of(image, drawn("L3"), course).superior[:32]).all()
+
+
+@pytest.mark.parametrize(("length_mm", "kind"), [(44, "normal"), (36, "short"), (30, "short")])
 def test_a_rib_counts_from_its_length(image, course, length_mm, kind):
     label = drawn(*BODIES)
     label[31 : 32 + length_mm // 2, 24, 76] = L3_SLICE.ids["last_rib"]
@@ -101,14 +111,18 @@ def test_a_rib_counts_from_its_length(image, course, length_mm, kind):
 
 def test_a_transitional_vertebra_is_the_one_that_is_marked(image, course):
     label = drawn(*BODIES)
+    assert set(targets_of(image, label, course).transitional) == {UNKNOWN}
+    label[60:62, 24, 22] = L3_SLICE.ids["iliac_crest"]  # marked by who marks everything
     assert set(targets_of(image, label, course).transitional[:82]) == {0}
     label[24:26, 24:26, 13:15] = L3_SLICE.ids["transitional_vertebra"]
     found = targets_of(image, label, course).transitional
     assert np.flatnonzero(found == 1).tolist() == [*range(10, 20)]
 
 
-def test_nothing_is_learnt_from_a_label_without_levels(image, course):
+def test_no_identity_is_learnt_from_a_label_without_levels(image, course):
     label = np.zeros(SHAPE, np.uint8)
     label[10, 10, 10] = L3_SLICE.ids["iliac_crest"]
-    with pytest.raises(ValueError, match="level"):
-        targets_of(image, label, course)
+    targets = targets_of(image, label, course)
+    assert (targets.identity == UNKNOWN).all()
+    assert np.isnan(targets.endplate).all()
+    assert targets.crest[10] == pytest.approx(1)

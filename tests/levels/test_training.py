@@ -16,7 +16,6 @@ from lib.levels.workspace import Recipe, Workspace
 from lib.networks.results import CancelledError
 from lib.phantoms.phantom import Phantom
 from lib.phantoms.scanner import Scanner
-from lib.refusals import Refusal
 
 SHORT = Recipe(name="short", epochs=2, fine_tune_epochs=1, iterations_per_epoch=3, batch_size=2)
 
@@ -81,8 +80,9 @@ def test_a_trained_version_reads_a_ct(phantoms, trained):
     assert len(rows.by_fold) == 2
 
 
-def test_a_label_that_tells_no_level_is_named(cts, tmp_path):
+def test_a_label_that_tells_no_level_keeps_nobody_from_training(cts, tmp_path):
     image, label = cts[1].load()
-    empty = LabelledCT(key="broken/1", patient="p9", fold=1, load=lambda: (image, np.zeros_like(label)))
-    with pytest.raises(Refusal, match="label of broken cannot be learnt from"):
-        train(tmp_path, [*cts, empty], SHORT, folds=2)
+    empty = LabelledCT(key="empty/1", patient="p9", fold=1, load=lambda: (image, np.zeros_like(label)))
+    result = train(tmp_path, [*cts, empty], SHORT, folds=2)
+    (judged,) = [case for case in result.metrics["cases"] if case["key"] == "empty/1"]
+    assert judged["scores"] == {"l3": None, "levels": None}
