@@ -88,7 +88,7 @@ def test_an_endplate_of_a_larger_person_counts_as_one(sample):
         known = torch.where(~made.isnan())[0]
         if len(known) > 60 and made[known[0] : known[0] + 20].max() < 0.01 and made[known[-20:]].max() < 0.01:
             inside += 1
-            assert float(made.nan_to_num().sum()) == pytest.approx(float(bell.sum()), rel=0.06)
+            assert float(made.nan_to_num().sum()) == pytest.approx(float(bell.sum()), rel=0.1)
     assert inside > 5
 
 
