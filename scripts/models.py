@@ -23,7 +23,7 @@ from lib.models.choice import Choice
 from lib.models.verdict import Verdict
 from lib.refusals import Refusal
 from lib.reports.cross_validation import cross_validation_table
-from lib.tasks import STORED_TASKS, TASKS
+from lib.tasks import TRAINABLE_TASKS
 from scripts.command import Stop, run_command
 from scripts.serve import MODELS
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def list_versions(registry: Registry, options: argparse.Namespace) -> str:
     """All versions, the champions marked, with why each was promoted or not."""
-    tasks = [options.task] if options.task else [task for task in _TASKS if registry.versions(task)]
+    tasks = [options.task] if options.task else [task for task in TRAINABLE_TASKS if registry.versions(task)]
     return "\n\n".join(_table(registry, task) for task in tasks) or "There are no models yet: train or import one."
 
 
@@ -91,6 +91,16 @@ def rollback(registry: Registry, options: argparse.Namespace) -> str:
     before = _champion_name(registry, options.task)
     reason = f"Gone back to by hand{f': {options.reason}' if options.reason else '.'}"
     return _now_answers(options.task, registry.rollback(options.task, reason=reason), before)
+
+
+def prune(registry: Registry, options: argparse.Namespace) -> str:
+    """Remove old versions: all but the last champions and the newest versions."""
+    champions = [choice.version for choice in registry.history(options.task)]
+    last = list(dict.fromkeys(reversed(champions)))[: max(2, options.keep)]
+    old = [name for name in registry.versions(options.task)[: -options.keep] if name not in last]
+    for name in old:
+        registry.remove(options.task, name)
+    return f"Removed of {options.task}: {', '.join(old)}." if old else f"There is nothing to remove of {options.task}."
 
 
 def _now_answers(task: str, version: Version, before: str | None) -> str:
@@ -172,7 +182,11 @@ def _wrapped(text: str, *, first: str, others: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=others)
 
 
-_TASKS = [name for name in STORED_TASKS if TASKS[name].dimension == 2]
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -180,7 +194,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="models.py", description="Look at the trained models, and choose by hand.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     several = commands.add_parser("list", help="all versions, the champions marked with *")
-    several.add_argument("task", nargs="?", choices=_TASKS)
+    several.add_argument("task", nargs="?", choices=TRAINABLE_TASKS)
     several.set_defaults(command=list_versions)
     one = commands.add_parser("show", help="all that is known of one version")
     one.set_defaults(command=show)
@@ -188,13 +202,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     up.set_defaults(command=promote)
     back = commands.add_parser("rollback", help="let the champion before this one answer again")
     back.set_defaults(command=rollback)
-    for command in (one, up, back):
-        command.add_argument("task", choices=_TASKS)
+    less = commands.add_parser("prune", help="remove old versions, to make room")
+    less.add_argument(
+        "--keep", type=_at_least_one, default=5, help="last champions and newest versions that stay (default: 5)"
+    )
+    less.set_defaults(command=prune)
+    for command in (one, up, back, less):
+        command.add_argument("task", choices=TRAINABLE_TASKS)
     for command in (one, up):
         command.add_argument("version", help="for instance v0002")
     for command in (up, back):
         command.add_argument("--reason", default="", help="kept with the choice")
-    for command in (several, one, up, back):
+    for command in (several, one, up, back, less):
         command.add_argument("--models", type=Path, default=MODELS, metavar="FOLDER", help="folder of all models")
     return parser.parse_args(arguments)
 

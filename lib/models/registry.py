@@ -219,6 +219,26 @@ class Registry:
             self._choose(task, (*history, Choice(version=name, since=_now(), reason=reason, back=True)))
         return version
 
+    def remove(self, task: str, name: str) -> None:
+        """Remove a version for good, to make room; its name is never given again.
+
+        Raises:
+            Refusal: it is the champion, or the one that :meth:`rollback` would go back to; or it is not there or cannot
+                be removed.
+        """
+        with refusing_os_errors(f"Removing {name} of {task}"), locked(self._folder(task) / _LOCK):
+            history = self.history(task)
+            if history and name in {history[-1].version, champion_before(history)}:
+                raise Refusal(f"{name} of {task} answers, or would after going back; it is not removed.", status=409)
+            if name not in self.versions(task):
+                raise Refusal(f"There is no version {name} of {task}.", status=404)
+            stagings = self._folder(task) / _STAGING
+            make_folder(stagings)
+            # Gone in one step; what an interruption leaves is removed with the next version that is made.
+            going = stagings / uuid.uuid4().hex
+            patiently(lambda: (self._folder(task) / name).rename(going))
+            shutil.rmtree(going)
+
     def _choose(self, task: str, history: tuple[Choice, ...]) -> None:
         """Write the choices; the caller holds the lock."""
         write_file(self._folder(task) / CHAMPION, to_text(history).encode())

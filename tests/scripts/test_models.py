@@ -9,6 +9,7 @@ import pytest
 from lib.anatomy.schemas import L3_MUSCLE
 from lib.models import Manifest, Registry, TrainingLabel
 from lib.models.verdict import Verdict
+from lib.refusals import Refusal
 from scripts.command import Stop
 from scripts.models import main
 
@@ -106,6 +107,18 @@ def test_what_is_not_there_is_said(say, arguments):
 def test_there_may_be_nothing_to_go_back_to(say):
     with pytest.raises(Stop, match="no champion before v0001"):
         say("rollback", "l3_muscle")
+
+
+def test_old_versions_are_removed_but_not_those_that_answer_or_would(say, models):
+    say("promote", "l3_muscle", "v0002")
+    assert say("prune", "l3_muscle", "--keep", "1") == "There is nothing to remove of l3_muscle.\n"
+    say("promote", "l3_muscle", "v0003")
+    assert say("prune", "l3_muscle", "--keep", "1") == "Removed of l3_muscle: v0001.\n"
+    assert models.versions("l3_muscle") == ["v0002", "v0003"]
+    say("rollback", "l3_muscle")
+    assert models.champion("l3_muscle").name == "v0002"
+    with pytest.raises(Refusal, match="v0002 of l3_muscle answers"):
+        models.remove("l3_muscle", "v0002")
 
 
 def test_a_damaged_choice_is_said_and_made_again(say, models):
