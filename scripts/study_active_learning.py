@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from lib.anatomy.schemas import SCHEMAS
 from lib.phantoms.cohort import Cohort, CohortPlan
+from lib.strategies.choice import RANDOM_SHARE
 from scripts.command import Stop, run_command
 
 _POOL_SEED, _TEST_SEED = 51, 52
@@ -67,7 +68,8 @@ def keep_plan(options: argparse.Namespace) -> None:
     Raises:
         ValueError: there are courses with other options.
     """
-    plan = {name: getattr(options, name) for name in ("pool", "test", "iterations", "more", "device", "tuning")}
+    names = ("pool", "test", "iterations", "more", "random_share", "device", "tuning")
+    plan = {name: getattr(options, name) for name in names}
     path = options.out / "study.json"
     there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else plan
     differing = [f"{name} {there.get(name)} (not {value})" for name, value in plan.items() if there.get(name) != value]
@@ -85,6 +87,7 @@ def _courses(options: argparse.Namespace) -> list[Any]:
             strategy=strategy,
             repetition=repetition,
             classes=SCHEMAS[TASK].ids,
+            random_share=options.random_share,
             schedule=Schedule(iterations=options.iterations, more=options.more),
             device=options.device,
         )
@@ -165,6 +168,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5, help="of every strategy (default: %(default)s)")
     parser.add_argument("--iterations", type=int, default=300, help="of a fold's first training (default: %(default)s)")
     parser.add_argument("--more", type=int, default=80, help="of its later ones (default: %(default)s)")
+    parser.add_argument(
+        "--random-share", type=float, default=RANDOM_SHARE, help="of plain random choices (default: %(default)s)"
+    )
     parser.add_argument("--strategy", action="append", help="one of them (default: all)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once (default: %(default)s)")
