@@ -114,8 +114,12 @@ def augmented(sample: Sample, generator: torch.Generator) -> tuple[torch.Tensor,
         made.append(full)
     targets = torch.full((len(sample.targets), ROWS), torch.nan)
     moved_targets = sample.targets[:, place.round().long().clamp(0, n - 1)]
+    low = place.floor().long().clamp(0, n - 1)
+    between = torch.lerp(
+        sample.targets[_BELLS][:, low], sample.targets[_BELLS][:, (low + 1).clamp(max=n - 1)], (place - low).clamp(0, 1)
+    )
     # An endplate stays as wide as it was, so that counting endplates by their sum stays counting.
-    moved_targets[_BELLS] **= (count / wanted) ** 2
+    moved_targets[_BELLS] = between ** ((count / wanted) ** 2)
     targets[:, offset : offset + count] = moved_targets
     return made[0], made[1], targets
 

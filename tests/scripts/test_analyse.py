@@ -104,6 +104,7 @@ class TestManyFiles:
         row = rows_of(done[1])["a_ct"]
         text = {
             "case", "file", "series", "status", "reason", "phantom", "sex", "level", "method", "model_versions",
+            "level_method", "level_model_version", "level_variants", "level_convention", "level_candidates",
             "not_judged", "warnings", "overlay", *(cutoff.name for cutoff in CUTOFFS),
         }  # fmt: skip
         for name in set(row) - text:
