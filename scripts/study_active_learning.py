@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from lib.anatomy.schemas import SCHEMAS
 from lib.phantoms.cohort import Cohort, CohortPlan
-from lib.strategies.choice import RANDOM_SHARE
+from lib.stores.queue_rules import RANDOM_SHARE
 from scripts.command import Stop, run_command
 
 _POOL_SEED, _TEST_SEED = 51, 52
@@ -87,7 +87,7 @@ def _courses(options: argparse.Namespace) -> list[Any]:
             strategy=strategy,
             repetition=repetition,
             classes=SCHEMAS[TASK].ids,
-            random_share=options.random_share,
+            random_share=options.random_share if strategy == "disagreement" else STRATEGIES[strategy],
             schedule=Schedule(iterations=options.iterations, more=options.more),
             device=options.device,
         )
@@ -169,7 +169,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=300, help="of a fold's first training (default: %(default)s)")
     parser.add_argument("--more", type=int, default=80, help="of its later ones (default: %(default)s)")
     parser.add_argument(
-        "--random-share", type=float, default=RANDOM_SHARE, help="of plain random choices (default: %(default)s)"
+        "--random-share", type=float, default=RANDOM_SHARE, help="of `disagreement` (default: %(default)s)"
     )
     parser.add_argument("--strategy", action="append", help="one of them (default: all)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist, pdist
 
+from lib.stores.queue_rules import RANDOM_SHARE
+
 AMONG = 50
-RANDOM_SHARE = 0.1
 ALIKE_QUANTILE = 0.1
 
 

@@ -14,11 +14,26 @@ import numpy.typing as npt
 from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 
 from lib.measures.disagreement import disagreement
+from lib.stores.queue_rules import RANDOM_SHARE
 from lib.strategies.choice import pick
 from scripts.active_learning.learner import Learner, Schedule
 from scripts.active_learning.slices import SPACING_MM, Slices
 
-STRATEGIES = ("random", "disagreement", "predictive_entropy", "bald", "epistemic")
+STRATEGIES = {
+    "random": 1.0,
+    "disagreement": RANDOM_SHARE,
+    "disagreement_tenth": 0.1,
+    "predictive_entropy": 0.1,
+    "bald": 0.1,
+    "epistemic": 0.0,
+}
+"""Name to the share of plain random choices among the others."""
+_SCORES = {
+    "disagreement": "score",
+    "disagreement_tenth": "score",
+    "predictive_entropy": "predictive_entropy",
+    "bald": "mutual_information",
+}
 _DROPOUT_SAMPLES = 5
 """MONAI Label's default ``simulation_size``."""
 
@@ -35,7 +50,7 @@ class Course:
         step: labels that each round adds.
         last: labels at the end.
         unlike_last: as in the app's rules.
-        random_share: as in the app's rules.
+        random_share: of plain random choices.
         schedule: of each training.
         device: "cpu" or "cuda".
     """
@@ -47,7 +62,7 @@ class Course:
     step: int = 5
     last: int = 60
     unlike_last: int = 10
-    random_share: float = 0.1
+    random_share: float = RANDOM_SHARE
     schedule: Schedule = field(default_factory=Schedule)
     device: str = "cpu"
 
@@ -141,8 +156,7 @@ def _scores(course: Course, learner: Learner, pool: Slices) -> tuple[npt.NDArray
         disagreement(each, hu, spacing, course.classes, body)
         for each, hu, body in zip(probabilities, pool.hu, pool.body, strict=True)
     ]
-    names = {"disagreement": "score", "predictive_entropy": "predictive_entropy", "bald": "mutual_information"}
-    return np.array([getattr(each, names[course.strategy]) for each in found]), features
+    return np.array([getattr(each, _SCORES[course.strategy]) for each in found]), features
 
 
 def _epistemic(samples: npt.NDArray[np.float32]) -> float:
