@@ -150,6 +150,7 @@ _JASSO = (
     "Examination Committee of Criteria for 'Obesity Disease' in Japan, Japan Society for the Study of Obesity. "
     "Circ J 2002;66:987-992. doi:10.1253/circj.66.987"
 )
+_DOYLE = "Doyle SL, Bennett AM, Donohoe CL, et al. Nutr Res 2013;33:171-179. doi:10.1016/j.nutres.2012.12.007"
 
 _CANCER_OBESE = "obese patients with solid tumours of the respiratory or gastrointestinal tract, Canada"
 _CANCER = "patients with cancer of the lung or the gastrointestinal tract, Canada"
@@ -158,7 +159,7 @@ _DUTCH_DONORS = "healthy potential kidney donors aged 20 to 82, the Netherlands;
 _KOREAN_ELDERLY = "community-dwelling elderly, Korea, CT without contrast; matched to thresholds of bioimpedance"
 
 # Where a publication gives a number without saying on which side the number itself falls, a low cut-off is read
-# as "<", as mean - 2 SD, a percentile and the bioimpedance thresholds behind Lee 2021 are.
+# as "<", as mean - 2 SD, a percentile and the bioimpedance thresholds behind Lee 2021 are, and a high one as ">".
 CUTOFFS: tuple[Cutoff, ...] = (
     Cutoff(
         name="prado_2008_smi",
@@ -279,6 +280,17 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.WAIST,
         population=_KOREAN_ELDERLY,
         source=_LEE,
+        muscle_hu=None,
+    ),
+    Cutoff(
+        name="doyle_2013_visceral_fat",
+        quantity=Quantity.VISCERAL_FAT_AREA,
+        men=163.8,
+        women=80.1,
+        comparison=Comparison.ABOVE,
+        level=Level.L3,  # "between the L3 and L4 intervertebral space"
+        population="white patients with gastrointestinal cancer; tied to the metabolic syndrome",
+        source=_DOYLE,
         muscle_hu=None,
     ),
     Cutoff(

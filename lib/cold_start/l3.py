@@ -19,7 +19,7 @@ from lib.cold_start.l3_frame import SliceFrame
 from lib.cold_start.l3_psoas import find_psoas
 from lib.cold_start.l3_spine import Spine, find_spine, patient_frame
 from lib.cold_start.l3_surfaces import GAS_HU, Wall, find_wall, front_of_back
-from lib.cold_start.outline import body_mask
+from lib.cold_start.outline import CUT_OFF, body_mask, is_cut_off
 from lib.images.ct import CTImage
 from lib.refusals import Refusal
 
@@ -29,7 +29,6 @@ Mask = npt.NDArray[np.bool_]
 _DENOISE_MM = 1.0
 _SOFTNESS_HU = 12.0
 _SKIN_RIM_MM = 1.5
-_CUT_OFF_MM = 40.0
 _WIDEST_SLIT_MM = 10.0
 _TYPICAL_MUSCLE_HU = 50.0
 _DARKER_HU = 32.0
@@ -90,7 +89,7 @@ def segment_l3(image: CTImage, index: int) -> L3Segmentation:
     rim = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] > _SKIN_RIM_MM
     visceral = abdomen & fat & ~_bowel_content(denoised, inside) & (groups == 0)
     subcutaneous = outside_muscles & inside & rim & fat
-    warnings, doubt = _judge(groups, wall, spine, seen=seen, body=body, spacing=spacing)
+    warnings, doubt = _judge(groups, wall, spine, seen=seen, cut_off=is_cut_off(hu, body, spacing))
 
     muscle = _back_to_slice(frame, [groups == i for i in L3_MUSCLE.ids.values()], spacing)
     tissue = _back_to_slice(frame, [groups > 0, visceral, subcutaneous], spacing)
@@ -204,8 +203,7 @@ def _judge(
     spine: Spine,
     *,
     seen: tuple[float, float],
-    body: Mask,
-    spacing: tuple[float, float],
+    cut_off: bool,
 ) -> tuple[tuple[str, ...], float]:
     warnings = []
     middle = groups.shape[0] // 2
@@ -216,11 +214,8 @@ def _judge(
         if min(areas) == 0 or max(areas) > 1.8 * min(areas):
             warnings.append(f"{name} differs much between left and right; check it.")
         doubts.append(min(1.0, abs(areas[0] - areas[1]) / (max(areas) + 1.0)))
-    cut = max(
-        float(body[[0, -1]].sum(axis=1).max() * spacing[1]), float(body[:, [0, -1]].sum(axis=0).max() * spacing[0])
-    )
-    if cut > _CUT_OFF_MM:
-        warnings.append("The body is cut off at the edge of the image; areas are too small.")
+    if cut_off:
+        warnings.append(CUT_OFF)
         doubts.append(0.5)
     if spine.contrast < 25:
         warnings.append("The vertebra hardly stands out; check that this is a slice through the lumbar spine.")

@@ -18,6 +18,11 @@ _SMALLEST_PART_OF_VOLUME = 0.02
 _ARM_OF_TRUNK = 0.4
 _ARM_CONTACT_MM = 30.0
 _SLIT_MM = 20.0
+CUT_OFF = "The body is cut off at the edge of the image; areas are too small."
+_CUT_OFF_MM = 40.0
+# Of the circle in a square image, as shares of its radius.
+_RIM = (0.97, 0.99)
+_BEYOND_RIM = 1.03
 # The middle of an arm lies beyond the trunk's flank, or so little before it (as a share of the trunk's width).
 _ARM_OVERLAP = 0.05
 
@@ -54,6 +59,24 @@ def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
             near = _enlarged(near, steps, upright.shape[:2])
             body[..., k] = ndimage.binary_fill_holes(_largest_parts_2d(tissue[..., k] & near, spacing[:2]))
     return image.from_canonical(body)
+
+
+def is_cut_off(hu: npt.NDArray, body: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> bool:
+    """Whether the field of view cuts a part of the body off, so that areas are too small.
+
+    Args:
+        hu: (x, y), HU of an axial slice.
+        body: (x, y), inside the skin, without arms.
+        spacing: pixel size in mm.
+    """
+    along_border = (body[[0, -1]].sum(axis=1).max() * spacing[1], body[:, [0, -1]].sum(axis=0).max() * spacing[0])
+    x, y = (np.linspace(-1, 1, size) for size in hu.shape)
+    radius = np.hypot(x[:, None], y)
+    along_rim = 0.0
+    if np.ptp(hu[radius > _BEYOND_RIM]) == 0:  # filled up around the circle that the scanner sees
+        on_rim = (radius > _RIM[0]) & (radius <= _RIM[1])
+        along_rim = float(body[on_rim].mean()) * np.pi * hu.shape[0] * spacing[0]
+    return max(*along_border, along_rim) > _CUT_OFF_MM
 
 
 def without_arms(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> npt.NDArray[np.bool_]:

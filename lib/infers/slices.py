@@ -9,7 +9,7 @@ import numpy as np
 
 from lib.anatomy.schemas import LabelSchema
 from lib.cold_start.answers import Answer, ChosenSlice, FindLevels, choose_slice
-from lib.cold_start.outline import body_mask
+from lib.cold_start.outline import CUT_OFF, body_mask, is_cut_off, without_arms
 from lib.images import CTImage
 from lib.infers.champions import Champion
 from lib.infers.options import InferOptions
@@ -49,11 +49,16 @@ def answer_in_parts(
         )
         for structure in task.schema:
             if structure.name in schema:
-                label[answer.label == structure.id] = schema.ids[structure.name]
+                drawn = answer.label[:, :, chosen.index] == structure.id
+                label[:, :, chosen.index][drawn] = schema.ids[structure.name]
         answers[name] = answer
     methods = {answer.method for answer in answers.values()}
     versions = [f"{name} {each.model_version}" for name, each in answers.items() if each.model_version]
-    doubts = [each.doubt_percent for each in answers.values() if each.doubt_percent is not None]
+    maps = [each.doubt_percent for each in answers.values() if each.doubt_percent is not None]
+    doubts = None
+    if maps:
+        doubts = np.zeros(image.shape, np.uint8, order="F")
+        doubts[:, :, chosen.index] = np.maximum.reduce([each[:, :, chosen.index] for each in maps])
     made = {name: {"method": each.method, "model_version": each.model_version} for name, each in answers.items()}
     return Answer(
         label=label,
@@ -63,7 +68,7 @@ def answer_in_parts(
         level=chosen.level,
         doubt=max(chosen.doubt, *(each.doubt for each in answers.values())),
         disagreement={"parts": {name: dict(each.disagreement) for name, each in answers.items()}},
-        doubt_percent=np.maximum.reduce(doubts) if doubts else None,
+        doubt_percent=doubts,
         warnings=tuple(dict.fromkeys([*chosen.warnings, *(w for each in answers.values() for w in each.warnings)])),
         details={**chosen.details, "parts": made},
     )
@@ -104,6 +109,7 @@ def answer_by_ensemble(
     label = np.zeros(image.shape, np.uint8, order="F")
     label[:, :, chosen.index] = ids[found]
     body = body_mask(CTImage(hu=hu[:, :, None], affine=np.diag([*spacing, 1.0, 1.0])))[:, :, 0]
+    cut_off = is_cut_off(hu, without_arms(body, spacing), spacing)
     doubt = disagreement(probabilities, hu, spacing, classes, body)
     doubts = np.zeros(image.shape, np.uint8, order="F")
     doubts[:, :, chosen.index] = np.rint(100 * doubt.map)
@@ -124,7 +130,7 @@ def answer_by_ensemble(
         doubt_percent=doubts,
         entropies={"predictive_entropy": doubt.predictive_entropy, "bald": doubt.mutual_information},
         features=prediction.features,
-        warnings=(*champion.warnings, *chosen.warnings),
+        warnings=(*champion.warnings, *chosen.warnings, *([CUT_OFF] if cut_off else ())),
         details=details,
     )
 

@@ -134,6 +134,14 @@ class TestDoubt:
         half = truth.muscle[100:]
         assert dice(part.muscle > 0, half > 0) > 0.9
 
+    def test_a_body_cut_off_by_the_scanner_s_circle_is_said(self) -> None:
+        wide = trunk_slice().image.hu[:, :, 0]
+        for hu, narrow in ((wide, False), (wide[70:-70, 70:-70], True)):
+            at = np.linspace(-1, 1, len(hu))
+            in_circle = np.where(np.hypot(at[:, None], at) <= 1, hu, -1024).astype(np.int16)
+            found = segment_l3(one_slice(in_circle, 1.0), 0)
+            assert any("cut off" in warning for warning in found.warnings) is narrow
+
     def test_a_hidden_inner_surface_raises_doubt(self) -> None:
         clear, hidden = (segment_l3(trunk_slice(mm=2.0, cavity_hu=hu).image, 0) for hu in (-100.0, 50.0))
         assert hidden.doubt > clear.doubt + 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -76,3 +77,12 @@ def test_without_any_model_the_cold_start_answers_all(case, tmp_path):
     assert params["method"] == "thresholds"
     assert params["model_version"] is None
     assert np.array_equal(with_none, ask("sarcopenia", case)[0])
+
+
+def test_an_ensemble_s_answer_says_that_the_body_is_cut_off(case, registry, tmp_path):
+    image = nib.load(case)
+    narrow = tmp_path / "narrow.nii.gz"
+    half = np.asarray(image.dataobj)[80:]
+    nib.save(nib.Nifti1Image(half, image.affine), narrow)
+    assert not any("cut off" in warning for warning in ask("l3_muscle", case, registry)[1]["warnings"])
+    assert any("cut off" in warning for warning in ask("l3_muscle", narrow, registry)[1]["warnings"])
