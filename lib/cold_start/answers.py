@@ -23,6 +23,7 @@ CHOSEN_BY_HAND = "chosen by hand"
 NOT_CHECKED = "single slice, not checked"
 
 # Above cortical bone and contrast agent; a pedicle screw has about 1.5 cm³.
+_BY_HAND = "The slice was chosen by hand; that it is at L3, as the cut-offs want, was not checked."
 _METAL_HU, _METAL_REACH_MM, _MUCH_METAL_CM3 = 2500, 35.0, 1.0
 
 
@@ -123,7 +124,10 @@ def choose_slice(image: CTImage, requested: int | None, find: FindLevels = find_
     if requested is not None:
         if not 0 <= requested < slices:
             raise Refusal(f"slice_index is outside the image, which has the slices 0 to {slices - 1}.")
-        return ChosenSlice(index=requested, level=CHOSEN_BY_HAND, doubt=0.0)
+        by_hand = () if slices == 1 else (_BY_HAND,)
+        return ChosenSlice(
+            index=requested, level=CHOSEN_BY_HAND, doubt=0.0, warnings=(*by_hand, *_metal(image, requested))
+        )
     levels = find(image)
     if levels.l3_slice is None:
         reasons = "; ".join(warning.rstrip(".") for warning in levels.warnings)

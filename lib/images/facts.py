@@ -16,6 +16,8 @@ _POSSIBLE: dict[str, tuple[float, float, str]] = {
     "weight_kg": (2, 400, "kilograms"),
 }
 
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatientFacts:
@@ -70,10 +72,10 @@ def parse_facts(source: Mapping[str, Any]) -> tuple[PatientFacts, dict[str, str]
                 known[name] = sex[0]
             else:
                 wrong[name] = f"{name} {value!r} is not possible; M or F is."
-        elif isinstance(value, bool):
-            known[name] = value
+        elif (said := str(value).strip().lower()) in _TRUTH:
+            known[name] = _TRUTH[said]
         else:
-            wrong[name] = f"{name} {value!r} is not possible; true or false is."
+            wrong[name] = f"{name} {value!r} is not possible; yes or no is."
     return PatientFacts(**known), wrong
 
 

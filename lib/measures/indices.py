@@ -71,6 +71,11 @@ def judge(composition: Composition, facts: PatientFacts) -> Judgement:
             warnings.append(
                 "Contrast raises the attenuation of muscle; most cut-offs for it come from CT without contrast."
             )
+        elif facts.contrast is None:
+            warnings.append(
+                "Whether contrast was given is not known; it would raise the attenuation of muscle, and most cut-offs "
+                "for it come from CT without contrast (params.contrast)."
+            )
     visceral = composition.regions.get("visceral_fat")
     if visceral and visceral.area_cm2 is not None:
         hold(Quantity.VISCERAL_FAT_AREA, visceral.area_cm2)

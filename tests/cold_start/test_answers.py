@@ -25,6 +25,7 @@ class TestSliceOfTheAnswer:
     def test_one_chosen_by_hand_is_taken_as_it_is(self, real_ct):
         answer = TASKS["l3_tissue"].answer(real_ct, 74)
         assert (answer.slice_index, answer.level) == (74, CHOSEN_BY_HAND)
+        assert any("chosen by hand" in warning for warning in answer.warnings)
 
     @pytest.mark.parametrize("index", [-1, 112])
     def test_one_outside_the_image_is_refused(self, real_ct, index):

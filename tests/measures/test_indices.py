@@ -67,8 +67,14 @@ class TestCalls:
         judgement = judge(composition(L3_TISSUE, hu=-100), PatientFacts(sex="F"))
         assert "umbilicus" in next(n.reason for n in judgement.no_calls if n.cutoff == "jasso_2002_visceral_fat")
 
+    @pytest.mark.parametrize(("voxels", "said"), [(321, "high visceral fat area"), (320, "visceral fat area not high")])
+    def test_visceral_fat_of_a_woman_just_above_and_below_doyle(self, voxels, said):
+        # 80.1 cm²; 321 x 0.25 = 80.25 and 320 x 0.25 = 80.0
+        judgement = judge(composition(L3_TISSUE, hu=-100, voxels=voxels), PatientFacts(sex="F"))
+        assert next(c.statement for c in judgement.calls if c.cutoff == "doyle_2013_visceral_fat") == said
 
-def test_contrast_is_a_warning_beside_the_attenuation():
-    known = PatientFacts(sex="F", contrast=True)
-    assert any("Contrast" in warning for warning in judge(composition(), known).warnings)
-    assert not any("Contrast" in warning for warning in judge(composition(), PatientFacts(sex="F")).warnings)
+
+@pytest.mark.parametrize(("contrast", "said"), [(True, "Contrast raises"), (None, "not known"), (False, None)])
+def test_contrast_is_a_warning_beside_the_attenuation(contrast, said):
+    warnings = judge(composition(), PatientFacts(sex="F", height_m=1.6, contrast=contrast)).warnings
+    assert [said in warning for warning in warnings] == [True] if said else not warnings
