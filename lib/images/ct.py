@@ -24,12 +24,14 @@ class CTImage:
         affine: 4 x 4, voxel indices to RAS+ millimetres (NIfTI convention).
         facts: what is known of the patient.
         file_shape: the shape in the file, ``(i, j)`` for a 2-D image; a label goes back in this shape.
+        warnings: what whoever reads a result of it has to know.
     """
 
     hu: npt.NDArray[np.int16] | npt.NDArray[np.float32]
     affine: npt.NDArray[np.float64]
     facts: PatientFacts = field(default_factory=PatientFacts)
     file_shape: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.hu.ndim != 3:
@@ -80,7 +82,7 @@ class CTImage:
         transform = _to_ras(self.affine)
         hu = orientations.apply_orientation(self.hu, transform)
         affine = self.affine @ orientations.inv_ornt_aff(transform, self.shape)
-        return CTImage(hu=hu, affine=affine, facts=self.facts)
+        return CTImage(hu=hu, affine=affine, facts=self.facts, warnings=self.warnings)
 
     def from_canonical(self, array: npt.NDArray) -> npt.NDArray:
         """An array in the voxel order of :meth:`canonical`, put back into this image's own order."""

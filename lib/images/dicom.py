@@ -4,103 +4,201 @@ from __future__ import annotations
 
 import os
 import re
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.misc import is_dicom
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from lib.images.ct import CTImage
 from lib.images.facts import PatientFacts, parse_facts
-from lib.images.itk import ITK_ERRORS, affine_of, array_of
+from lib.images.faults import refusing_passing_faults
+from lib.images.itk import ITK_ERRORS, affine_of, array_of, is_out_of_memory
 from lib.refusals import BadImage
 
 _FILES_LOOKED_AT = 32
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+_IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImageOrientationPatient", "ImagePositionPatient")
+_OF_PATIENT = (
+    "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "ContrastBolusAgent", "QualityControlSubject",
+    "PatientID", "IssuerOfPatientID",
+)  # fmt: skip
+_NUMBERS = {"ImageOrientationPatient": 6, "ImagePositionPatient": 3}
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+# What pydicom and Python raise for values that are not what their header says.
+_DAMAGED = (
+    ArithmeticError, AssertionError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError,
+    NotImplementedError, OSError, TypeError, ValueError, struct.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Headers:
+    """The DICOM files directly in a folder.
+
+    Attributes:
+        of: path to the tags that this program uses.
+        set_aside: path to a sentence on why a file cannot be used.
+    """
+
+    of: dict[Path, pydicom.Dataset]
+    set_aside: dict[Path, str]
+
+    @property
+    def warning(self) -> str:
+        """A sentence on what was set aside, or ""."""
+        if not self.set_aside:
+            return ""
+        files = "1 file" if len(self.set_aside) == 1 else f"{len(self.set_aside)} files"
+        first = next(iter(self.set_aside)).name
+        return f"{files} of the DICOM folder could not be used (first {first}): slices may be missing at an end."
+
+
+@dataclass(frozen=True)
+class CTSeries:
+    """The CT series directly in a folder.
+
+    Attributes:
+        files: SeriesInstanceUID to files.
+        warnings: what whoever reads a result of any of them has to know.
+    """
+
+    files: dict[str, list[Path]]
+    warnings: tuple[str, ...]
 
 
 def read_dicom_folder(folder: Path) -> CTImage:
     """Read the one CT series that lies in a folder.
 
     Returns:
-        Hounsfield units (rescale slope and intercept applied), affine, and the patient's facts.
+        Hounsfield units (rescale slope and intercept applied), affine, and the patient's facts; with a warning where
+        files had to be set aside.
 
     Raises:
         BadImage: there is no DICOM, no CT, more than one CT series, identifiers are missing, or pixels are damaged.
+        Refusal: 503, when the system does not let it be read.
     """
     series = ct_series(folder)
-    if len(series) > 1:
-        raise BadImage(f"The folder {folder.name} holds {len(series)} CT series; give each its own folder.")
-    return read_dicom_series(next(iter(series.values())))
+    if len(series.files) > 1:
+        raise BadImage(f"The folder {folder.name} holds {len(series.files)} CT series; give each its own folder.")
+    return read_dicom_series(next(iter(series.files.values())), series.warnings)
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether any of the first files directly in a folder is DICOM.
+    """Whether any of the first files directly in a folder is DICOM, other than a directory of a medium (DICOMDIR).
 
     Raises:
         OSError: the folder or a file in it cannot be read.
     """
     with os.scandir(folder) as entries:
         files = [e.path for e in entries if e.is_file() and not e.name.startswith(".")][:_FILES_LOOKED_AT]
-    return any(is_dicom(path) for path in files)
+    return any(is_dicom(path) and not _is_directory(Path(path)) for path in files)
 
 
-def ct_series(folder: Path) -> dict[str, list[Path]]:
-    """The CT series whose files lie directly in a folder: SeriesInstanceUID to files.
+def ct_series(folder: Path) -> CTSeries:
+    """The CT series whose files lie directly in a folder; files that cannot be used are set aside.
 
     Raises:
-        BadImage: there is no DICOM, no CT, identifiers are missing, or a file is damaged.
+        BadImage: there is no DICOM, no CT, or no file that can be used.
+        Refusal: 503, when the system does not let it be read.
     """
     headers = dicom_headers(folder)
-    if not headers:
-        raise BadImage(f"The folder {folder.name} holds no DICOM files.")
-    check_identifiers(headers)
     series: dict[str, list[Path]] = {}
     other = set()
-    for path, header in headers.items():
+    for path, header in headers.of.items():
         if header.get("Modality") == "CT":
             series.setdefault(str(header.SeriesInstanceUID), []).append(path)
         else:
             other.add(str(header.get("Modality", "none")))
-    if not series:
-        raise BadImage(f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).")
-    return series
+    warnings = (headers.warning,) if headers.warning else ()
+    if series:
+        return CTSeries(series, warnings)
+    if other:
+        raise BadImage(
+            " ".join([f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).", *warnings])
+        )
+    raise BadImage(next(iter(headers.set_aside.values()), f"The folder {folder.name} holds no DICOM files."))
 
 
-def dicom_headers(folder: Path) -> dict[Path, pydicom.Dataset]:
-    """The headers, without pixels, of all DICOM files directly in a folder; other files are passed over."""
-    headers: dict[Path, pydicom.Dataset] = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        try:
-            headers[path] = pydicom.dcmread(path, stop_before_pixels=True)
-        except InvalidDicomError:
-            continue  # a README or a thumbnail beside the series
-        except (OSError, EOFError, ValueError) as error:
-            raise BadImage(f"{path.name} in {folder.name} is damaged: {error}") from error
+def dicom_headers(folder: Path) -> Headers:
+    """The headers of all DICOM files directly in a folder; a README or a thumbnail beside them is passed over.
+
+    Raises:
+        Refusal: 503, when the system does not let them be read.
+    """
+    headers = Headers({}, {})
+    with refusing_passing_faults(folder.name):
+        for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+            try:
+                if not is_dicom(path):
+                    if path.suffix.lower() in _SUFFIXES or path.stat().st_size == 0:
+                        headers.set_aside[path] = f"{path.name} in {folder.name} is damaged: it is no DICOM."
+                elif not _is_directory(path):
+                    headers.of[path] = _read_header(path)
+            except BadImage as fault:
+                headers.set_aside[path] = str(fault)
     return headers
 
 
-def check_identifiers(headers: dict[Path, pydicom.Dataset]) -> None:
-    """Refuse files that were stripped of the identifiers by which slices belong to a series."""
-    for path, header in headers.items():
-        missing = [name for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID") if not header.get(name)]
-        if missing:
-            raise BadImage(
-                f"{path.name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
-                "told from another's. Export it again with new identifiers, or convert it to NIfTI."
-            )
+def _is_directory(path: Path) -> bool:
+    """Whether a DICOM file lists what lies on a medium and holds no image itself."""
+    try:
+        return read_file_meta_info(path).get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
+    except _DAMAGED:
+        return False  # reading it as an image will say what is wrong
 
 
-def read_dicom_series(files: list[Path]) -> CTImage:
-    """Read the files of one series, in any order, as a volume.
+def _read_header(path: Path) -> pydicom.Dataset:
+    """The tags that this program uses. Those of the patient that cannot be understood are left out.
 
     Raises:
+        BadImage: it is damaged, or was stripped of the identifiers by which slices belong to a series.
+        OSError: the system does not let it be read.
+    """
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_OF_IMAGE, *_OF_PATIENT])
+        for name in _OF_IMAGE:
+            value = header.get(name)  # pydicom looks at a value only when it is asked for
+            if name in _NUMBERS and value and np.shape(np.array(value, dtype=float)) != (_NUMBERS[name],):
+                raise ValueError(f"{name} is not {_NUMBERS[name]} numbers")
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        said = " ".join(str(error).split()).rstrip(".")[:120]
+        raise BadImage(f"{path.name} in {path.parent.name} is damaged ({said or type(error).__name__}).") from error
+    for name in _OF_PATIENT:
+        try:
+            header.get(name)
+        except _DAMAGED:
+            delattr(header, name)
+    if missing := [name for name in _IDENTIFIERS if not header.get(name)]:
+        raise BadImage(
+            f"{path.name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
+            "told from another's. Export it again with new identifiers, or convert it to NIfTI."
+        )
+    return header
+
+
+def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTImage:
+    """Read the files of one series, in any order, as a volume.
+
+    Args:
+        files: as :func:`ct_series` gives them.
+        warnings: for the image.
+
+    Raises:
+        OSError, MemoryError: the system does not let a file be read, or there is no memory for it.
         BadImage: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
     """
-    headers: list[pydicom.Dataset] = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
-    if len(files) == 1 and int(headers[0].get("NumberOfFrames", 1)) > 1:
+    headers = [_read_header(path) for path in files]
+    if len(files) == 1 and int(headers[0].get("NumberOfFrames") or 1) > 1:
         ordered = files
     else:
         ordered = _ordered_by_position(files, headers)
@@ -109,12 +207,14 @@ def read_dicom_series(files: list[Path]) -> CTImage:
     try:
         image = reader.Execute() if len(ordered) > 1 else sitk.ReadImage(str(ordered[0]))
     except ITK_ERRORS as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
         raise BadImage(f"The pixels of {ordered[0].parent.name} cannot be decoded; a file is damaged.") from error
     array = array_of(image)
     if array.ndim == 2:
         array = array[..., np.newaxis]
     hu = array.astype(np.float32) if array.dtype.kind == "f" else np.clip(array, -32768, 32767).astype(np.int16)
-    return CTImage(hu=hu, affine=affine_of(image), facts=patient_facts(headers[0]))
+    return CTImage(hu=hu, affine=affine_of(image), facts=patient_facts(headers[0]), warnings=warnings)
 
 
 def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> list[Path]:

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Extension
 from nibabel.spatialimages import HeaderDataError
 
 from lib.images.ct import CTImage
 from lib.images.dicom import read_dicom_folder, read_dicom_series
 from lib.images.facts import PatientFacts
-from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like
+from lib.images.faults import refusing_passing_faults
+from lib.images.itk import ITK_ERRORS, affine_of, array_of, image_like, is_out_of_memory
 from lib.refusals import BadImage, Refusal
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -24,8 +26,10 @@ NRRD_SUFFIXES = (".nrrd",)
 IMAGE_SUFFIXES = NIFTI_SUFFIXES + NRRD_SUFFIXES
 PHANTOM_MARK = "digital phantom"
 """With what a NIfTI's ``descrip`` begins when nobody was scanned."""
+_WARNING_MARK = b"Sarcopenia Label warns: "
+"""With what a comment in a NIfTI begins that was a warning of the image it was made from."""
 
-_UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError, OverflowError, MemoryError)
+_UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError, OverflowError)
 
 
 def image_suffix(name: str) -> str:
@@ -40,29 +44,36 @@ def read_ct(path: str | Path) -> CTImage:
         path: a NIfTI (2-D, a single slice or a volume) or NRRD file, or a folder with one DICOM series.
 
     Returns:
-        Hounsfield units with their affine; facts of the patient where the format carries them.
+        Hounsfield units with their affine; facts of the patient and warnings where the format carries them.
 
     Raises:
-        Refusal: the file is missing, damaged, no image, not three-dimensional, holds NaN, or no Hounsfield units.
+        BadImage: the file is damaged, no image, not three-dimensional, holds NaN, or no Hounsfield units.
+        Refusal: 404 where there is none; 503 where memory ran out or the system does not let it be read.
     """
     path = Path(path)
-    if path.is_dir():
-        return _checked(read_dicom_folder(path), path.name)
-    array, affine, file_shape = read_volume(path)
-    facts = PatientFacts(phantom=True if is_marked_phantom(path) else None)
-    return _checked(
-        CTImage(hu=_as_hounsfield(array, path.name), affine=affine, file_shape=file_shape, facts=facts),
-        path.name,
-    )
+    with refusing_passing_faults(path.name):
+        if path.is_dir():
+            return _checked(read_dicom_folder(path), path.name)
+        array, affine, file_shape = read_volume(path)
+        facts = PatientFacts(phantom=True if is_marked_phantom(path) else None)
+        hu = _as_hounsfield(array, path.name)
+        image = CTImage(hu=hu, affine=affine, file_shape=file_shape, facts=facts, warnings=_kept_warnings(path))
+        return _checked(image, path.name)
 
 
-def read_ct_series(files: list[Path]) -> CTImage:
+def read_ct_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTImage:
     """Read the DICOM files of one series, as :func:`read_ct` reads a folder that holds no other.
 
+    Args:
+        files: as :func:`lib.images.dicom.ct_series` gives them.
+        warnings: as it gives them.
+
     Raises:
-        BadImage: as there.
+        Refusal: as there.
     """
-    return _checked(read_dicom_series(files), files[0].parent.name)
+    folder = files[0].parent.name
+    with refusing_passing_faults(folder):
+        return _checked(read_dicom_series(files, warnings), folder)
 
 
 def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple[int, ...]]:
@@ -72,19 +83,22 @@ def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple
         The array with three axes in file order, the RAS+ affine (mm), and the shape in the file.
 
     Raises:
-        Refusal: the file is missing, empty, damaged, of an unknown format, or not two- or three-dimensional.
+        BadImage: the file is empty, damaged, of an unknown format, or not two- or three-dimensional.
+        Refusal: 404 where there is none; 503 where memory ran out or the system does not let it be read.
     """
-    if not path.is_file():
-        raise Refusal(f"There is no file {path.name}.", status=404)
-    if path.stat().st_size == 0:
-        raise BadImage(f"{path.name} is empty (0 bytes).")
-    suffix = image_suffix(path.name)
-    if suffix in NIFTI_SUFFIXES:
-        array, affine = _read_nifti(path)
-    elif suffix in NRRD_SUFFIXES:
-        array, affine = _read_nrrd(path)
-    else:
-        raise BadImage(f"{path.name} is none of the formats that are read: {', '.join(IMAGE_SUFFIXES)} or DICOM.")
+    with refusing_passing_faults(path.name):
+        if not path.is_file():
+            raise Refusal(f"There is no file {path.name}.", status=404)
+        if path.stat().st_size == 0:
+            raise BadImage(f"{path.name} is empty (0 bytes).")
+        path.open("rb").close()  # the libraries do not tell a file that may not be read from a damaged one
+        suffix = image_suffix(path.name)
+        if suffix in NIFTI_SUFFIXES:
+            array, affine = _read_nifti(path)
+        elif suffix in NRRD_SUFFIXES:
+            array, affine = _read_nrrd(path)
+        else:
+            raise BadImage(f"{path.name} is none of the formats that are read: {', '.join(IMAGE_SUFFIXES)} or DICOM.")
     file_shape = array.shape
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -96,7 +110,7 @@ def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple
 
 
 def write_ct(path: str | Path, image: CTImage) -> None:
-    """Write a CT as NIfTI, with the mark of a phantom where it is one; the other facts are not kept.
+    """Write a CT as NIfTI, with its warnings and the mark of a phantom where it is one; other facts are not kept.
 
     Args:
         path: where to, ``.nii.gz`` or ``.nii``.
@@ -112,11 +126,13 @@ def write_ct(path: str | Path, image: CTImage) -> None:
 
 
 def ct_nifti(image: CTImage) -> nib.Nifti1Image:
-    """A CT as NIfTI in memory, with the mark of a phantom where it is one."""
+    """A CT as NIfTI in memory, with its warnings and the mark of a phantom where it is one."""
     nifti = nib.Nifti1Image(image.hu.reshape(image.file_shape), image.affine)
     nifti.header.set_xyzt_units("mm")
     if image.facts.phantom:
         nifti.header["descrip"] = f"{PHANTOM_MARK}, not a patient"
+    for warning in image.warnings:
+        nifti.header.extensions.append(Nifti1Extension("comment", _WARNING_MARK + warning.encode()))
     return nifti
 
 
@@ -149,6 +165,8 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
         nifti: Any = nib.load(path)
         return _voxels(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise BadImage(
             f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error, path)})."
         ) from error
@@ -170,10 +188,22 @@ def is_marked_phantom(path: Path) -> bool:
     return bytes(header["descrip"].item()).startswith(PHANTOM_MARK.encode())
 
 
+def _kept_warnings(path: Path) -> tuple[str, ...]:
+    """The warnings of the image that a NIfTI was made from."""
+    if image_suffix(path.name) not in NIFTI_SUFFIXES:
+        return ()
+    header: Any = nib.load(path).header
+    comments = [bytes(each.content) for each in header.extensions]
+    kept = [each.removeprefix(_WARNING_MARK) for each in comments if each.startswith(_WARNING_MARK)]
+    return tuple(each.rstrip(b"\0").decode(errors="replace") for each in kept)
+
+
 def _read_nrrd(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
     try:
         image = sitk.ReadImage(str(path))
     except ITK_ERRORS as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
         raise BadImage(f"{path.name} cannot be read as NRRD; it is damaged or cut short.") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise BadImage(f"{path.name} has {image.GetNumberOfComponentsPerPixel()} values per voxel; a CT has one.")

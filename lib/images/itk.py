@@ -10,6 +10,11 @@ ITK_ERRORS = (RuntimeError,)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether one of :data:`ITK_ERRORS` is no fault of the file."""
+    return "allocate memory" in str(error) or "bad_alloc" in str(error)
+
+
 def array_of(image: sitk.Image) -> npt.NDArray:
     """The voxels with axes in file order (i, j, k), two or three of them."""
     return sitk.GetArrayFromImage(image).transpose()

@@ -189,7 +189,7 @@ class SegmentationTask(InferTask):
         overlap, overlap_warnings = _overlap(label, self.task, saved or {})
         params["measurements"]["dice_with_saved_label"] = overlap
         phantom = ["This case is a digital phantom."] if facts.phantom else []
-        about = [*options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings]
+        about = [*image.warnings, *options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings]
         params["warnings"] = [*phantom, *about]
         overlay = None
         if wants_picture and index is not None:

@@ -40,9 +40,9 @@ def series_facts(folder: Path) -> dict[str, Any]:
     ``patient`` tells patients apart without naming them: a hash of PatientID, where there is one.
 
     Raises:
-        Refusal: a DICOM file in the folder is damaged.
+        Refusal: 503, when the system does not let them be read.
     """
-    header = next((h for h in dicom_headers(folder).values() if h.get("Modality") == "CT"), pydicom.Dataset())
+    header = next((h for h in dicom_headers(folder).of.values() if h.get("Modality") == "CT"), pydicom.Dataset())
     facts = {name: value for name, value in vars(patient_facts(header)).items() if value is not None}
     number = f"{header.get('IssuerOfPatientID') or ''}/{header.get('PatientID') or ''}"
     if not number.endswith("/"):

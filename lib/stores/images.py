@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, exists, select
 from lib.disk import sync_folder
 from lib.images import PatientFacts, read_ct
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
-from lib.refusals import Refusal
+from lib.refusals import BadImage, Refusal
 from lib.stores.cases import PRESENT, REMOVED, Cases, note
 from lib.stores.client_shapes import image_info
 from lib.stores.conversion import convert_dicom_folder, series_facts
@@ -193,7 +193,7 @@ class ImageKeeping(Datastore):
             if not labelled:  # else only the index is new
                 convert_dicom_folder(folder, target, scratch=self._scratch)
             facts = series_facts(folder)
-        except Refusal as refusal:
+        except BadImage as refusal:
             self._cases.note_fault(case, str(refusal))
             raise
         with self._index.writing() as connection:

@@ -16,17 +16,15 @@ from tqdm import tqdm
 from lib.anatomy.schemas import SCHEMAS
 from lib.disk import make_folder
 from lib.images.dicom import ct_series
-from lib.refusals import Refusal
 from lib.stores.files import signature_of
 from scripts.analysis.facts import FactsTable
 from scripts.analysis.journal import Entry, Journal
 from scripts.analysis.processes import run_each
 from scripts.analysis.sources import LABELS, Case, name_cases, series_id
 from scripts.analysis.table import ANALYSED, FAILED, OVERLAYS, failed_row, write_table
-from scripts.analysis.worker import Result, Settings
+from scripts.analysis.worker import ERRORS, Result, Settings, failure
 from scripts.command import Stop
 
-ERRORS = "errors.log"
 _TABLE_EVERY_S = 60.0  # that of ten thousand cases takes a second to write
 
 
@@ -145,24 +143,24 @@ class Run:
         if path.is_dir():
             try:
                 series = ct_series(path)
-            except Refusal as refusal:
-                self._stamps[whole.id] = self._stamp(whole, signature)
-                self._replace(path, {whole.series})
-                self._keep(whole, Result(row=failed_row(whole, str(refusal))))
-                return
-            except OSError as error:
-                self._keep(whole, _unreadable(whole, error))
+            except Exception as error:  # noqa: BLE001 - one odd folder must not stop the analysis of a thousand
+                result = failure(whole, error)
+                if result.final:
+                    self._stamps[whole.id] = self._stamp(whole, signature)
+                    self._replace(path, {whole.series})
+                self._keep(whole, result)
                 return
             cases = [
                 Case(
-                    id=(series_name := series_id(case_id, uid, len(series))),
+                    id=(series_name := series_id(case_id, uid, len(series.files))),
                     path=path,
                     series=uid,
                     files=tuple(files),
-                    of=len(series),
+                    of=len(series.files),
+                    warnings=series.warnings,
                     wishes=self._wishes(series_name, path),
                 )
-                for uid, files in series.items()
+                for uid, files in series.files.items()
             ]
         self._replace(path, {case.series for case in cases})
         self._bar.total += len(cases) - 1

@@ -37,6 +37,7 @@ class Case:
         series: the SeriesInstanceUID, "" for a file.
         files: those of the series.
         of: how many series the folder holds.
+        warnings: of its folder.
         wishes: what is known and wanted of it beyond the image, as in the params of a request.
     """
 
@@ -45,6 +46,7 @@ class Case:
     series: str = ""
     files: tuple[Path, ...] = ()
     of: int = 1
+    warnings: tuple[str, ...] = ()
     wishes: Mapping[str, Any] = field(default_factory=dict)
 
 

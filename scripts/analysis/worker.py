@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lib.infers.segmentation import Analysis
 
 READY = "ready"
+ERRORS = "errors.log"
+_PASSING = {404, 503, 507}
+"""Statuses of refusals that are no fault of the image: the file is away, or the machine lacks something."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,19 @@ class Result:
     final: bool = True
     trace: str = ""
     disk: str = ""
+
+
+def failure(case: Case, error: Exception) -> Result:
+    """What came of a case that could not be answered, with the reason."""
+    from lib.refusals import Refusal  # noqa: PLC0415
+    from scripts.analysis.table import failed_row  # noqa: PLC0415
+
+    if isinstance(error, Refusal):
+        return Result(row=failed_row(case, str(error)), final=error.status_code not in _PASSING)
+    if isinstance(error, MemoryError):
+        return Result(row=failed_row(case, "There was not enough memory for it: try fewer --workers."), final=False)
+    row = failed_row(case, f"The program failed ({type(error).__name__}: {error}); {ERRORS} says where.")
+    return Result(row=row, final=False, trace="".join(traceback.format_exception(error)))
 
 
 def work(pipe: connection.Connection, settings: Settings) -> None:
@@ -90,26 +106,14 @@ class _Analyst:
         self._settings = settings
 
     def result(self, case: Case) -> Result:
-        from lib.refusals import Refusal  # noqa: PLC0415
-        from scripts.analysis.table import failed_row  # noqa: PLC0415
-
         start = time.perf_counter()
         try:
-            row = self._row(case)
-        except Refusal as refusal:
-            row = failed_row(case, str(refusal))
+            result = Result(row=self._row(case))
         except _DiskError as fault:
             return Result(row={}, disk=str(fault))
-        except OSError as error:
-            row = failed_row(case, f"{case.path.name} cannot be read ({error.strerror or error}).")
-            return Result(row=row, final=False)
-        except MemoryError:
-            row = failed_row(case, "There was not enough memory for it: try fewer --workers.")
-            return Result(row=row, final=False)
         except Exception as error:  # noqa: BLE001 - one odd file must not stop the analysis of a thousand
-            row = failed_row(case, f"The program failed ({type(error).__name__}: {error}); errors.log says where.")
-            return Result(row=row, final=False, trace=traceback.format_exc())
-        return Result(row=row | {"seconds": round(time.perf_counter() - start, 1)})
+            result = failure(case, error)
+        return replace(result, row=result.row | {"seconds": round(time.perf_counter() - start, 1)})
 
     def _row(self, case: Case) -> dict[str, Any]:
         from lib.images.files import read_ct, read_ct_series  # noqa: PLC0415
@@ -117,7 +121,7 @@ class _Analyst:
         from scripts.analysis.table import analysed_row  # noqa: PLC0415
 
         options = InferOptions.parse({**case.wishes, "overlay": "yes"})
-        image = read_ct_series(list(case.files)) if case.files else read_ct(case.path)
+        image = read_ct_series(list(case.files), case.warnings) if case.files else read_ct(case.path)
         analysis = self._task.analyse(image, options)
         try:
             self._write(case, image, analysis)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import os
+import sys
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pydicom
 import pytest
 import SimpleITK as sitk
 
 from lib.images import CTImage, PatientFacts, read_ct, write_label
-from lib.images.files import read_volume, write_ct
-from lib.refusals import Refusal
+from lib.images.dicom import ct_series, holds_dicom
+from lib.images.files import read_ct_series, read_volume, write_ct
+from lib.refusals import BadImage, Refusal
 
 # Oblique and sheared, as a gantry tilt leaves it; ITK reads NIfTI without shear only.
 AFFINE = np.array([[-0.8, 0.05, 0, 120], [0.05, 0.8, 0.1, -90], [0, -0.1, 3.0, 700], [0, 0, 0, 1.0]])
@@ -90,6 +94,48 @@ class TestWriting:
     def test_a_label_of_another_shape_is_an_error(self, tmp_path):
         with pytest.raises(ValueError, match="shape"):
             write_label(tmp_path / "l.nii", np.zeros((3, 3, 3), np.uint8), CTImage(hu=ct_array(), affine=AFFINE))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits can be set there")
+class TestFaultsOfTheMachine:
+    """They are not noted as faults of the file, since the next try may go well."""
+
+    @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd", "folder"])
+    def test_a_file_that_cannot_be_opened_now(self, tmp_path, name):
+        import resource
+
+        path = tmp_path / name
+        if name == "folder":
+            path.mkdir()
+            write_series(path, positions=[0.0, 3.0])
+        else:
+            write_label(path, ct_array(), CTImage(hu=ct_array(), affine=AFFINE))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        none_left = os.dup(0)
+        os.close(none_left)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (none_left, limits[1]))
+        try:
+            with pytest.raises(Refusal) as caught:
+                read_ct(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert (caught.value.status_code, isinstance(caught.value, BadImage)) == (503, False)
+        assert "Too many open files" in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd"])
+    def test_too_little_memory(self, tmp_path, name):
+        import resource
+
+        large = np.zeros((512, 512, 400), np.int16)
+        write_label(tmp_path / name, large, CTImage(hu=large, affine=AFFINE))
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 50_000_000, limits[1]))
+        try:
+            with pytest.raises(Refusal) as caught:
+                read_ct(tmp_path / name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        assert (caught.value.status_code, isinstance(caught.value, BadImage)) == (503, False)
 
 
 class TestPhantomMark:
@@ -175,6 +221,30 @@ class TestBadFiles:
         assert "one value" in self.refused(save(tmp_path / "a.nii", np.full((5, 5, 5), -1000, np.int16)))
 
 
+def unknown_type(path):
+    path.write_bytes(path.read_bytes().replace(b"CS\x02\x00CT", b"CK\x02\x00CT"))
+
+
+def wrong_length(path):
+    content = path.read_bytes()
+    start = content.index(b"DS", content.index(b"\x20\x00\x32\x00"))  # ImagePositionPatient
+    path.write_bytes(content[:start] + b"FD" + content[start + 2 :])
+
+
+def cut_in_the_header(path):
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def without_identifiers(path):
+    dataset = pydicom.dcmread(path)
+    del dataset.SeriesInstanceUID
+    dataset.save_as(path)
+
+
 class TestDicom:
     def test_a_series_without_identifiers_is_refused_by_name(self, shared_data):
         with pytest.raises(Refusal, match=r"slice_00\.dcm has no StudyInstanceUID"):
@@ -223,6 +293,50 @@ class TestDicom:
         write_series(tmp_path, positions=[0.0, 3.0, 3.0, 6.0])
         with pytest.raises(Refusal, match="same position"):
             read_ct(tmp_path)
+
+    @pytest.mark.parametrize("spoil", [unknown_type, wrong_length, cut_in_the_header, emptied, without_identifiers])
+    def test_a_bad_file_in_the_middle_fails_its_series_by_the_gap_and_no_other(self, tmp_path, spoil):
+        write_series(tmp_path, positions=[0.0, 3.0, 6.0, 9.0], prefix="good")
+        write_series(tmp_path, positions=[0.0, 3.0, 6.0, 9.0], prefix="spoilt")
+        spoil(tmp_path / "spoilt1.dcm")
+        found = ct_series(tmp_path)
+        good, spoilt = sorted(found.files.values())
+        assert read_ct_series(good, found.warnings).shape == (6, 5, 4)
+        with pytest.raises(BadImage, match="not evenly spaced"):
+            read_ct_series(spoilt, found.warnings)
+
+    def test_a_bad_file_at_the_end_is_told_also_after_the_conversion_to_nifti(self, tmp_path):
+        (tmp_path / "ct").mkdir()
+        write_series(tmp_path / "ct", positions=[0.0, 3.0, 6.0])
+        unknown_type(tmp_path / "ct" / "a2.dcm")
+        image = read_ct(tmp_path / "ct")
+        (warning,) = image.warnings
+        assert "1 file" in warning
+        assert "a2.dcm" in warning
+        write_ct(tmp_path / "ct.nii.gz", image)
+        assert read_ct(tmp_path / "ct.nii.gz").warnings == (warning,)
+
+    @pytest.mark.parametrize("spoil", [unknown_type, wrong_length])
+    def test_a_folder_of_bad_files_is_refused_by_the_first(self, tmp_path, spoil):
+        write_series(tmp_path, positions=[0.0, 3.0])
+        for path in tmp_path.iterdir():
+            spoil(path)
+        with pytest.raises(BadImage, match=r"a0\.dcm in .* is damaged \(.*\)\.$"):
+            read_ct(tmp_path)
+
+    def test_an_odd_fact_of_the_patient_costs_that_fact_only(self, tmp_path):
+        write_series(tmp_path, positions=[0.0, 3.0])
+        for path in tmp_path.iterdir():
+            path.write_bytes(path.read_bytes().replace(b"DS\x04\x001.63", b"FD\x04\x001.63"))
+        assert read_ct(tmp_path).facts == PatientFacts(sex="F", age_years=64, weight_kg=58, contrast=True)
+
+    def test_a_directory_of_a_medium_is_no_image(self, tmp_path):
+        write_series(tmp_path, positions=[0.0], SOPClassUID=pydicom.uid.MediaStorageDirectoryStorage)
+        (tmp_path / "a0.dcm").rename(tmp_path / "DICOMDIR")
+        assert not holds_dicom(tmp_path)
+        write_series(tmp_path, positions=[0.0, 3.0])
+        assert holds_dicom(tmp_path)
+        assert read_ct(tmp_path).warnings == ()
 
     def test_an_mr_series_is_refused(self, tmp_path):
         write_series(tmp_path, positions=[0.0, 3.0], Modality="MR")

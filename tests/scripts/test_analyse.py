@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -185,6 +186,33 @@ def test_what_has_changed_is_done_anew_and_nothing_else(slice_file, tmp_path):
     assert rows_of(out)["one"]["status"] == "failed"
     assert not picture.exists()
     assert run_once(folder, out, l3_muscle="v0002") == (0, 2)
+
+
+def test_a_folder_at_which_the_program_fails_is_noted_and_tried_again(phantoms, slice_file, tmp_path, monkeypatch):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(next(path for path in (phantoms / "dicom").iterdir() if path.is_dir()), folder / "a")
+    shutil.copy(slice_file, folder / "b.nii.gz")
+
+    def failing(_folder: Path) -> None:
+        raise struct.error("as pydicom raised it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.analysis.run.ct_series", failing)
+        assert run_once(folder, out) == (0, 2)
+    rows = rows_of(out)
+    assert (rows["a"]["status"], rows["b"]["status"]) == ("failed", "analysed")
+    assert "errors.log" in rows["a"]["reason"]
+    assert "as pydicom raised it" in (out / "errors.log").read_text(encoding="utf-8")
+    assert run_once(folder, out) == (1, 1)
+    assert rows_of(out)["a"]["status"] == "analysed"
+
+
+def test_a_dicom_file_that_was_set_aside_is_told_in_the_row(phantoms, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(next(path for path in (phantoms / "dicom").iterdir() if path.is_dir()), folder)
+    (folder / "spoilt.dcm").touch()
+    assert run_once(folder, out) == (0, 1)
+    assert "1 file of the DICOM folder could not be used (first spoilt.dcm)" in rows_of(out)["in"]["warnings"]
 
 
 class TestRefusals:
