@@ -13,7 +13,7 @@ class Refusal(HTTPException):
 
     Args:
         sentence: what is wrong and, where there is one, the way out; shown to the annotator as it is.
-        status: the HTTP status, 4xx.
+        status: the HTTP status, 4xx, or 503 where the same request may be answered later.
     """
 
     def __init__(self, sentence: str, *, status: int = 422) -> None:

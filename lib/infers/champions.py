@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.models import Registry, Version
+from lib.refusals import Refusal
 
 if TYPE_CHECKING:
     from lib.levels.ensemble import LevelEnsemble
@@ -57,7 +58,7 @@ class Champions:
         """The champion of a task, ``None`` where none was chosen.
 
         Raises:
-            Refusal: it cannot be used; the sentence says why.
+            Refusal: 503, it cannot be used; the sentence says why.
         """
         stamp = self._registry.stamp(task)
         if not stamp:
@@ -80,8 +81,12 @@ class Champions:
         return champion.version.name if champion else None
 
     def _load(self, task: str) -> Champion | None:
-        version = self._registry.champion(task)
-        return None if version is None else Champion(version, self._networks(version))
+        try:
+            version = self._registry.champion(task)
+            return None if version is None else Champion(version, self._networks(version))
+        except Refusal as refusal:
+            # Whatever is wrong, it is not the image: the same request is answered once the model is put right.
+            raise Refusal(str(refusal), status=503) from refusal
 
     def _networks(self, version: Version) -> Ensemble | LevelEnsemble:
         # Both take seconds to import, which no cold start should take.

@@ -5,12 +5,13 @@ A checkpoint is the only truth. What an engine compiles from it is a cache that 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,8 @@ from lib.refusals import Refusal
 
 ENGINES = ("auto", "cuda", "openvino", "openvino-bf16", "torch")
 """What a user may ask for. ``auto``: CUDA where there is a GPU, else OpenVINO in float32."""
+
+logger = logging.getLogger(__name__)
 
 Weights = dict[str, torch.Tensor]
 
@@ -116,7 +119,7 @@ def make_engine(name: str, source: Source, cache: Path | None = None) -> Engine:
     Args:
         name: one of :data:`ENGINES`.
         source: the network.
-        cache: folder for converted networks; nothing is kept without one.
+        cache: folder for converted networks; nothing is kept without one, or where it cannot be written.
 
     Raises:
         Refusal: there is no such engine, or not on this machine.
@@ -290,15 +293,23 @@ class OpenVINOEngine:
     def _converted(self, fold: int) -> ov.Model:
         """The graph of a fold, from the cache where it is there."""
         name = f"{self._source.digests.get(fold, fold)}-bottleneck-openvino-{ov.__version__.split('-')[0]}.xml"
-        with nullcontext(self._cache) if self._cache else tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            model = self._read(path)
-            if model is None:
-                # Written and read, since the constants of a fresh one keep the whole checkpoint in memory.
-                _keep(self._convert(fold), path)
-                model = self._core.read_model(path)
+        model = self._read(self._cache / name) if self._cache else None
+        if model is None:
+            model = self._written_and_read(self._convert(fold), name)
         self._kernels[fold] = {parameter.friendly_name for parameter in model.get_parameters()} - {"image"}
         return model
+
+    def _written_and_read(self, fresh: ov.Model, name: str) -> ov.Model:
+        """The same graph from the disk, since the constants of a fresh one keep the whole checkpoint in memory."""
+        if self._cache is not None:
+            try:
+                _keep(fresh, self._cache / name)
+                return self._core.read_model(self._cache / name)
+            except (OSError, RuntimeError) as error:  # OpenVINO raises the latter for a full disk
+                logger.warning("%s cannot be kept in %s, so it is made anew each time: %s", name, self._cache, error)
+        with tempfile.TemporaryDirectory() as folder:
+            _keep(fresh, Path(folder) / name)
+            return self._core.read_model(Path(folder) / name)
 
     def _read(self, path: Path) -> ov.Model | None:
         try:
@@ -365,5 +376,6 @@ def _gpu_memory() -> Iterator[None]:
         torch.cuda.empty_cache()
         raise Refusal(
             "The GPU has not enough memory left for these networks: wait until other work on it is done, or choose the "
-            "engine openvino."
+            "engine openvino.",
+            status=503,
         ) from error

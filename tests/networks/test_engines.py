@@ -61,6 +61,15 @@ def test_large_kernels_are_inputs_and_change_nothing(networks, source, monkeypat
         assert torch.allclose(each.run(image, (0, 4)).logits[1], expected, atol=5e-3)
 
 
+def test_a_cache_that_cannot_be_written_costs_the_cache_only(networks, source, tmp_path):
+    (tmp_path / "file").touch()
+    image = np.random.default_rng(2).normal(size=(1, 1, 12, 16)).astype(np.float32)
+    made = make_engine("openvino", source, cache=tmp_path / "file" / "cache").run(image, [2])
+    with torch.no_grad():
+        expected = networks[2](torch.from_numpy(image)).numpy()
+    assert np.abs(made.logits.numpy() - expected).max() < 1e-4
+
+
 class Encoder(nn.Module):
     def __init__(self):
         super().__init__()
