@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from scripts.command import Stop
 JOURNAL = ".analysis.jsonl"
 """What a folder of results is known by."""
 LABELS = "segmentations"
-_NO_IMAGES = {OWN_FOLDER, "labels", "truth"}  # a server's and a cohort's labels
+_NO_IMAGES = {"labels", "truth"}  # where a server, a cohort or a person keeps labels
+_OF_A_SERVER = {"index.sqlite", "labels", "converted", "facts"}
+_SHOWN = 5
 _LONGEST_ID = 120
 _HASH = 8
 
@@ -53,7 +56,8 @@ class Case:
 def find_sources(given: Sequence[Path]) -> dict[Path, str]:
     """All image files and all folders with DICOM files in them, in and below what was given.
 
-    Folders are passed over in which a server, a cohort of phantoms or an analysis keeps labels, and hidden ones.
+    Folders are passed over in which a server, a cohort of phantoms or an analysis keeps labels, and hidden ones. Those
+    that were passed over for their name or what they hold are named on stderr.
 
     Args:
         given: files and folders; a DICOM file stands for its folder.
@@ -65,16 +69,21 @@ def find_sources(given: Sequence[Path]) -> dict[Path, str]:
         Stop: one of them is not there.
     """
     found: dict[Path, str] = {}
+    passed_over: list[Path] = []
     for each in given:
         path = Path(os.path.abspath(each.expanduser()))  # noqa: PTH100 - a link is a name of its own
         if path.is_dir():
-            for source in _below(path):
+            for source in _below(path, passed_over):
                 found.setdefault(source, path.name if source == path else source.relative_to(path).as_posix())
         elif path.is_file():
             source = path.parent if not image_suffix(path.name) and is_dicom(path) else path
             found.setdefault(source, source.name)
         else:
             raise Stop(f"There is no file or folder {each}; nothing was analysed.")
+    if passed_over:
+        more = f" and {len(passed_over) - _SHOWN} more" if len(passed_over) > _SHOWN else ""
+        names = ", ".join(map(str, passed_over[:_SHOWN]))
+        print(f"Passed over, for they hold labels or are a server's own: {names}{more}.", file=sys.stderr)
     return dict(sorted(found.items()))
 
 
@@ -116,7 +125,7 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_HASH]
 
 
-def _below(root: Path) -> Iterator[Path]:
+def _below(root: Path, passed_over: list[Path]) -> Iterator[Path]:
     unreadable: list[Path] = []
     walked: set[Path] = set()
     for folder, folders, files in os.walk(
@@ -128,8 +137,11 @@ def _below(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         walked.add(real)
-        own = {LABELS} if JOURNAL in files else set()
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NO_IMAGES | own)
+        results = {LABELS} if JOURNAL in files else set()
+        seen = sorted(name for name in folders if not name.startswith(".") and name not in results)
+        none = {name for name in seen if name in _NO_IMAGES or _is_of_a_server(here / name)}
+        passed_over += [here / name for name in sorted(none)]
+        folders[:] = [name for name in seen if name not in none]
         yield from (here / name for name in files if not name.startswith(".") and image_suffix(name))
         try:
             if holds_dicom(here):
@@ -137,6 +149,11 @@ def _below(root: Path) -> Iterator[Path]:
         except OSError:
             unreadable.append(here)
     yield from unreadable  # reading it as a series will say why it cannot be read
+
+
+def _is_of_a_server(folder: Path) -> bool:
+    """Whether this is where a server keeps what it knows of its studies, and no folder of images of that name."""
+    return folder.name == OWN_FOLDER and len([name for name in _OF_A_SERVER if (folder / name).exists()]) > 1
 
 
 def _as_id(name: str) -> str:

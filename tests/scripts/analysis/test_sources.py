@@ -36,10 +36,21 @@ def test_images_are_found_in_all_folders_and_nothing_else(make):
 
 def test_labels_and_earlier_results_are_no_images(make):
     folder = make(
-        "ct.nii", "sarcopenia/labels/l3_muscle/ct/1.nii.gz", "labels/final/ct.nii", "truth/l3_muscle/ct.nii",
+        "ct.nii", "sarcopenia/labels/l3_muscle/ct/1.nii.gz", "sarcopenia/converted/ct.nii.gz",
+        "labels/final/ct.nii", "truth/l3_muscle/ct.nii",
         f"out/{JOURNAL}", f"out/{LABELS}/ct.nii.gz", f"mine/{LABELS}/other.nii",
     )  # fmt: skip
     assert found_in(folder) == ["ct.nii", f"mine/{LABELS}/other.nii"]
+
+
+def test_what_was_passed_over_is_said_and_a_cohort_of_the_name_of_a_server_is_none(make, capsys):
+    folder = make(
+        "data/sarcopenia/a.nii", "data/controls/b.nii", "truth/c.nii", "x/sarcopenia/index.sqlite",
+        "x/sarcopenia/converted/d.nii.gz", f"out/{JOURNAL}", f"out/{LABELS}/b.nii.gz", ".hidden/e.nii",
+    )  # fmt: skip
+    assert found_in(folder) == ["data/controls/b.nii", "data/sarcopenia/a.nii"]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith(f"{folder / 'truth'}, {folder / 'x' / 'sarcopenia'}.")
 
 
 def test_a_file_that_is_named_twice_is_one_source(make):
