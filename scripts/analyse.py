@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.analysis.sources import find_sources
+from scripts.analysis.sources import find_sources, short_hash
 from scripts.analysis.worker import Settings
 from scripts.command import Stop, run_command
 from scripts.serve import MODELS
 
 if TYPE_CHECKING:
+    from lib.models import Version
     from scripts.analysis.run import Counts
 
 _GB_PER_WORKER = 2.5
@@ -57,8 +58,14 @@ def main(arguments: Sequence[str]) -> int:
         models = champions(options.models, options.task)
         plan = Plan(
             sources=sources,
-            settings=Settings(task=options.task, models=options.models.resolve(), out=out, labels=options.labels),
-            models=models,
+            settings=Settings(
+                task=options.task,
+                models=options.models.resolve(),
+                out=out,
+                labels=options.labels,
+                versions={task: version.name for task, version in models.items()},
+            ),
+            models={task: stamp_of(version) for task, version in models.items()},
             facts=FactsTable(options.facts) if options.facts else None,
             workers=options.workers or default_workers(),
         )
@@ -99,8 +106,8 @@ def summary(counts: Counts) -> str:
     return "\n".join(lines)
 
 
-def champions(models: Path, task: str) -> dict[str, str]:
-    """The versions that take part in an answer: task to version.
+def champions(models: Path, task: str) -> dict[str, Version]:
+    """The versions that take part in an answer, by task.
 
     Raises:
         Refusal: one of them cannot be used.
@@ -110,7 +117,12 @@ def champions(models: Path, task: str) -> dict[str, str]:
 
     registry = Registry(models)
     found = {name: registry.champion(name) for name in ("l3_slice", *(TASKS[task].parts or (task,)))}
-    return {name: version.name for name, version in found.items() if version}
+    return {name: version for name, version in found.items() if version}
+
+
+def stamp_of(version: Version) -> str:
+    """What tells a version from all others, also from one of the same name in another folder of models."""
+    return f"{version.name} {short_hash(version.manifest.to_json())}"
 
 
 def default_workers() -> int:

@@ -35,7 +35,7 @@ class Plan:
     Attributes:
         sources: as :func:`scripts.analysis.sources.find_sources` finds them.
         settings: for the workers.
-        models: the version that answers, by task; another one makes results anew.
+        models: what tells the version that answers from all others, by task; another one makes results anew.
         facts: what the user knows of the patients.
         workers: processes at once.
     """

@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,21 @@ _PASSING = {404, 503, 507}
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all cases."""
+    """What holds for all cases.
+
+    Attributes:
+        task: what is answered.
+        models: folder of all models.
+        out: folder of the results.
+        labels: whether labels are written too.
+        versions: the version that answers, by task; none for a task that is not named.
+    """
 
     task: str
     models: Path
     out: Path
     labels: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +107,11 @@ class _Analyst:
 
         from lib.infers.champions import Champions  # noqa: PLC0415
         from lib.infers.segmentation import SegmentationTask  # noqa: PLC0415
-        from lib.models import Registry  # noqa: PLC0415
         from lib.tasks import TASKS  # noqa: PLC0415
+        from scripts.analysis.pinned import PinnedRegistry  # noqa: PLC0415
 
         threadpool_limits(1)
-        registry = Registry(settings.models)
+        registry = PinnedRegistry(settings.models, settings.versions)
         self._task = SegmentationTask(TASKS[settings.task], Champions(registry, registry.compiled))
         self._settings = settings
 

@@ -18,12 +18,16 @@ from lib.anatomy.cutoffs import CUTOFFS
 from lib.anatomy.schemas import SARCOPENIA
 from lib.images import CTImage, read_ct
 from lib.images.files import write_ct
+from lib.models import Registry
+from lib.models.importing import import_results
 from lib.phantoms.cohort import Cohort, CohortPlan
-from scripts.analyse import champions, main
+from scripts.analyse import champions, main, stamp_of
+from scripts.analysis.pinned import PinnedRegistry
 from scripts.analysis.run import Plan, Run
 from scripts.analysis.sources import JOURNAL, find_sources
 from scripts.analysis.table import TABLE, columns
 from scripts.analysis.worker import Settings
+from scripts.benchmarks.l3_ensemble import write_untrained
 from scripts.command import Stop
 from scripts.environment import ROOT
 
@@ -213,6 +217,52 @@ def test_a_dicom_file_that_was_set_aside_is_told_in_the_row(phantoms, tmp_path):
     (folder / "spoilt.dcm").touch()
     assert run_once(folder, out) == (0, 1)
     assert "1 file of the DICOM folder could not be used (first spoilt.dcm)" in rows_of(out)["in"]["warnings"]
+
+
+class TestModels:
+    @pytest.fixture
+    def models(self, tmp_path) -> Path:
+        registry = Registry(tmp_path / "models")
+        model = write_untrained(tmp_path / "untrained", patch=(64, 64), spacing_mm=4.0, features=(8, 16), folds=1)
+        registry.set_champion("l3_muscle", import_results(registry, "l3_muscle", model).version.name)
+        return registry.root
+
+    def analyse(self, slice_file: Path, models: Path, out: Path) -> dict[str, str]:
+        arguments = ["--models", str(models), "--task", "l3_muscle", "--workers", "1", "--quiet"]
+        assert main([str(slice_file), "--out", str(out), *arguments]) == 0
+        (row,) = rows_of(out).values()
+        return row
+
+    def test_a_case_that_failed_by_a_damaged_model_is_tried_again(self, slice_file, models, tmp_path):
+        (checkpoint,) = (models / "l3_muscle" / "v0001").glob("fold_0/*.pth")
+        whole = checkpoint.read_bytes()
+        checkpoint.write_bytes(bytes(len(whole)))
+        row = self.analyse(slice_file, models, tmp_path / "out")
+        assert (row["status"], "is damaged" in row["reason"]) == ("failed", True)
+        checkpoint.write_bytes(whole)
+        row = self.analyse(slice_file, models, tmp_path / "out")
+        assert (row["status"], row["model_versions"]) == ("analysed", "v0001")
+
+    def test_a_version_of_the_same_name_in_another_folder_is_another_model(self, models, tmp_path):
+        here = champions(models, "l3_muscle")["l3_muscle"]
+        manifest = here.folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace(here.manifest.created, "2020-01-01T00:00:00+00:00"))
+        there = champions(models, "l3_muscle")["l3_muscle"]
+        assert here.name == there.name
+        assert stamp_of(here) != stamp_of(there)
+
+    def test_a_champion_chosen_meanwhile_answers_the_next_analysis_only(self, models):
+        registry = Registry(models)
+        with registry.staging("l3_muscle") as folder:
+            shutil.copytree(models / "l3_muscle" / "v0001", folder, dirs_exist_ok=True)
+            (folder / "manifest.json").unlink()
+            second = registry.publish(folder, registry.version("l3_muscle", "v0001").manifest)
+        pinned = PinnedRegistry(models, {"l3_muscle": "v0001"})
+        before = pinned.stamp("l3_muscle"), pinned.champion("l3_muscle")
+        registry.set_champion("l3_muscle", second.name)
+        assert (pinned.stamp("l3_muscle"), pinned.champion("l3_muscle")) == before
+        assert before[1].name == "v0001"
+        assert pinned.champion("l3_tissue") is None
 
 
 class TestRefusals:
