@@ -91,11 +91,17 @@ class FactsTable:
         return f"{self._name} names no case in line {_listed(none)}; {len(none)} rows were not used." if none else ""
 
     def of(self, case_id: str, path: Path, below: str) -> dict[str, Any]:
-        """What is known of a case, as in the params of a request; arguments as in :meth:`check`."""
-        for name in (case_id, *_names(source_id(case_id), path, below)):
-            if name in self._rows:
-                return dict(self._rows[name].values)
-        return {}
+        """What is known of a case, as in the params of a request; arguments as in :meth:`check`.
+
+        Where a folder holds several series, a row of a series overrides that of its folder, whose slice is nobody's.
+        """
+        known: dict[str, Any] = {}
+        for name in reversed((case_id, *_names(source_id(case_id), path, below))):
+            values = dict(self._rows[name].values) if name in self._rows else {}
+            if name != case_id != source_id(case_id):
+                values.pop(SLICE, None)
+            known |= values
+        return known
 
 
 def _names(case_id: str, path: Path, below: str) -> list[str]:

@@ -46,6 +46,14 @@ def test_every_series_of_a_folder_has_the_facts_of_the_folder_unless_it_has_its_
     assert facts.of("dicom~12345678", Path("/in/dicom"), "dicom") == {"sex": "M"}
 
 
+def test_a_row_of_a_series_adds_to_that_of_its_folder_and_a_slice_is_that_of_one_series(table):
+    facts = table("case,height_m,sex,slice_index\ndicom,1.75,F,12\ndicom~12345678,,M,30\n")
+    assert facts.of("dicom~87654321", Path("/in/dicom"), "dicom") == {"height_m": "1.75", "sex": "F"}
+    own = {"height_m": "1.75", "sex": "M", "slice_index": "30"}
+    assert facts.of("dicom~12345678", Path("/in/dicom"), "dicom") == own
+    assert facts.of("dicom", Path("/in/dicom"), "dicom")["slice_index"] == "12"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
