@@ -101,6 +101,10 @@ def summary(counts: Counts) -> str:
     lines += [f"{number:6} failed: {reason}" for reason, number in common]
     if len(counts.reasons) > len(common):
         lines.append(f"       and {len(counts.reasons) - len(common)} other reasons, which the table names.")
+    if counts.others:
+        lines.append(f"Rows of the table whose inputs were not given this time: {counts.others}.")
+    if counts.gone:
+        lines.append(f"Rows left out of the table, since their files are not there any more: {counts.gone}.")
     if counts.now:
         lines.append(f"{60 * counts.now / max(counts.seconds, 0.001):.1f} cases a minute.")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lib.stores.files import signature_of
 from scripts.analysis.facts import FactsTable
 from scripts.analysis.journal import Entry, Journal
 from scripts.analysis.processes import run_each
-from scripts.analysis.sources import LABELS, Case, name_cases, series_id
+from scripts.analysis.sources import LABELS, Case, name_cases, series_id, source_id
 from scripts.analysis.table import ANALYSED, FAILED, OVERLAYS, failed_row, write_table
 from scripts.analysis.worker import ERRORS, Result, Settings, failure
 from scripts.command import Stop
@@ -56,12 +56,16 @@ class Counts:
         now: cases that were done now.
         seconds: what that took.
         reasons: of all failed cases, with their number.
+        others: rows of the table whose files were not given this time.
+        gone: rows left out of the table, since their files are neither given nor there any more.
     """
 
     before: int = 0
     now: int = 0
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
+    others: int = 0
+    gone: int = 0
 
     @property
     def failed(self) -> int:
@@ -85,7 +89,10 @@ class Run:
         self._plan, self._bar = plan, bar
         self._out = plan.settings.out
         self._journal = Journal(self._out, plan.settings.task)
-        self._ids = name_cases(plan.sources, self._journal.ids)
+        given = {str(path) for path in plan.sources}
+        self._gone = {entry.path for entry in self._journal.entries if _is_gone(entry.path, given)}
+        known = {case_id: path for case_id, path in self._journal.ids.items() if str(path) not in self._gone}
+        self._ids = name_cases(plan.sources, known)
         if plan.facts and (unused := plan.facts.check(plan.sources, self._ids)):
             bar.write(unused, file=sys.stderr)
         self._stamps: dict[str, dict[str, Any]] = {}  # by id
@@ -103,12 +110,14 @@ class Run:
         if self._plan.settings.labels:
             make_folder(self._out / LABELS)
         self._remove_left_overs()
+        self._forget_those_replaced()
         try:
             with closing(run_each(self._to_do(), self._plan.workers, self._plan.settings)) as finished:
                 for case, result in finished:
                     self._keep(case, result)
                     if time.monotonic() - last > _TABLE_EVERY_S:
-                        self._write_table()
+                        with suppress(PermissionError):  # somebody looks at it: Excel lets nobody else write meanwhile
+                            self._write_table()
                         last = time.monotonic()
         finally:
             self.counts.seconds = time.monotonic() - start
@@ -116,7 +125,11 @@ class Run:
             self._write_table()
         mine = {str(path) for path in self._plan.sources}
         for entry in self._journal.entries:
-            if entry.path in mine and entry.row["status"] == FAILED:
+            if entry.path in self._gone:
+                self.counts.gone += 1
+            elif entry.path not in mine:
+                self.counts.others += 1
+            elif entry.row["status"] == FAILED:
                 self.counts.reasons[str(entry.row["reason"]).replace(Path(entry.path).name, "the file")] += 1
         return self.counts
 
@@ -227,6 +240,14 @@ class Run:
                 self._journal.forget(entry)
                 self._remove_outputs(entry.row["case"])
 
+    def _forget_those_replaced(self) -> None:
+        """Leave out what is gone and had a name that another file has now: the same one, most often, moved."""
+        names = {case_id.casefold() for case_id in self._ids.values()}
+        for entry in self._journal.entries:
+            if entry.path in self._gone and source_id(entry.row["case"]).casefold() in names:
+                self._journal.forget(entry)
+                self._remove_outputs(entry.row["case"])
+
     def _remove_outputs(self, case_id: str) -> None:
         for path in (self._out / OVERLAYS / f"{case_id}.png", self._out / LABELS / f"{case_id}.nii.gz"):
             path.unlink(missing_ok=True)
@@ -237,7 +258,15 @@ class Run:
             path.unlink(missing_ok=True)
 
     def _write_table(self) -> None:
-        write_table(self._out, SCHEMAS[self._plan.settings.task], (entry.row for entry in self._journal.entries))
+        rows = (entry.row for entry in self._journal.entries if entry.path not in self._gone)
+        write_table(self._out, SCHEMAS[self._plan.settings.task], rows)
+
+
+def _is_gone(path: str, given: set[str]) -> bool:
+    try:
+        return path not in given and not Path(path).exists()
+    except OSError:  # it is there, or may be
+        return False
 
 
 def _unreadable(case: Case, error: OSError) -> Result:

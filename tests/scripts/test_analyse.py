@@ -192,6 +192,56 @@ def test_what_has_changed_is_done_anew_and_nothing_else(slice_file, tmp_path):
     assert run_once(folder, out, l3_muscle="v0002") == (0, 2)
 
 
+def test_inputs_that_were_moved_are_in_the_table_once_and_those_not_given_stay(tmp_path, none, capsys):
+    def analyse(*names: str) -> list[str]:
+        main(
+            [
+                *(str(tmp_path / name) for name in names),
+                "--out",
+                str(tmp_path / "out"),
+                "--models",
+                str(none),
+                "--quiet",
+            ]
+        )
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("Rows")]
+
+    for name in ("e/1.nii", "e/2.nii", "other/3.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"broken")
+    assert analyse("e", "other") == []
+    (tmp_path / "e").rename(tmp_path / "f")
+    (tmp_path / "f" / "2.nii").unlink()
+    not_given = "Rows of the table whose inputs were not given this time: 1."
+    left_out = "Rows left out of the table, since their files are not there any more: 1."
+    assert analyse("f") == [not_given, left_out]
+    rows = rows_of(tmp_path / "out")
+    assert {case: row["file"] for case, row in rows.items()} == {
+        "1": str(tmp_path / "f" / "1.nii"),
+        "3": str(tmp_path / "other" / "3.nii"),
+    }
+    (tmp_path / "f").rename(tmp_path / "e")
+    (tmp_path / "e" / "2.nii").write_bytes(b"broken")
+    assert analyse("e", "other") == []
+    assert {row["file"] for row in rows_of(tmp_path / "out").values()} == {
+        str(tmp_path / name) for name in ("e/1.nii", "e/2.nii", "other/3.nii")
+    }
+
+
+def test_a_table_that_is_open_in_a_spreadsheet_ends_the_run_only_at_its_end(slice_file, tmp_path, monkeypatch):
+    def locked(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "out" / TABLE))
+
+    monkeypatch.setattr("scripts.analysis.run._TABLE_EVERY_S", -1.0)
+    monkeypatch.setattr("scripts.analysis.run.write_table", locked)
+    (tmp_path / "in").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "in" / f"{name}.nii").write_bytes(b"broken")
+    with pytest.raises(PermissionError):
+        run_once(tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / JOURNAL).read_text().count('"status": "failed"') == 2
+
+
 def test_a_folder_at_which_the_program_fails_is_noted_and_tried_again(phantoms, slice_file, tmp_path, monkeypatch):
     folder, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(next(path for path in (phantoms / "dicom").iterdir() if path.is_dir()), folder / "a")
