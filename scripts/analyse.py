@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lib.models import Version
     from scripts.analysis.run import Counts
 
-_GB_PER_WORKER = 2.5
 _TASKS = ("sarcopenia", "l3_muscle", "l3_tissue")
 _REASONS_SHOWN = 12
 
@@ -50,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     from lib.disk import make_folder  # noqa: PLC0415
     from lib.refusals import Refusal  # noqa: PLC0415
     from scripts.analysis.facts import FactsTable  # noqa: PLC0415
+    from scripts.analysis.memory import default_workers  # noqa: PLC0415
     from scripts.analysis.run import Plan, Run  # noqa: PLC0415
     from scripts.analysis.table import TABLE  # noqa: PLC0415
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
             ),
             models={task: stamp_of(version) for task, version in models.items()},
             facts=FactsTable(options.facts) if options.facts else None,
-            workers=options.workers or default_workers(),
+            workers=options.workers or default_workers(models.values()),
         )
         make_folder(out)
         with (
@@ -127,14 +127,6 @@ def champions(models: Path, task: str) -> dict[str, Version]:
 def stamp_of(version: Version) -> str:
     """What tells a version from all others, also from one of the same name in another folder of models."""
     return f"{version.name} {short_hash(version.manifest.to_json())}"
-
-
-def default_workers() -> int:
-    """As many as there are cores, and as memory allows for with large CTs."""
-    import psutil  # noqa: PLC0415
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available / 1e9 / _GB_PER_WORKER)))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

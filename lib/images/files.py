@@ -99,14 +99,23 @@ def read_volume(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64], tuple
             array, affine = _read_nrrd(path)
         else:
             raise BadImage(f"{path.name} is none of the formats that are read: {', '.join(IMAGE_SUFFIXES)} or DICOM.")
-    file_shape = array.shape
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim == 2:
-        array = array[..., np.newaxis]
-    if array.ndim != 3 or array.size == 0:
-        raise BadImage(f"{path.name} has the shape {file_shape}; a volume or a single slice was expected.")
-    return array, affine, file_shape
+    return array.reshape(_three_axes(array.shape, path.name)), affine, array.shape
+
+
+def _three_axes(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
+    """The shape of a volume without axes of one behind it, or of a single slice with one.
+
+    Raises:
+        BadImage: it is neither.
+    """
+    axes = list(shape)
+    while len(axes) > 3 and axes[-1] == 1:
+        axes.pop()
+    if len(axes) == 2:
+        axes.append(1)
+    if len(axes) != 3 or 0 in axes:
+        raise BadImage(f"{name} has the shape {shape}; a volume or a single slice was expected.")
+    return axes[0], axes[1], axes[2]
 
 
 def write_ct(path: str | Path, image: CTImage) -> None:
@@ -163,6 +172,7 @@ def write_label(path: str | Path, label: npt.NDArray, image: CTImage) -> None:
 def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
     try:
         nifti: Any = nib.load(path)
+        _three_axes(nifti.shape, path.name)  # a perfusion CT of many points in time may be larger than the memory
         return _voxels(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -205,6 +205,11 @@ class TestBadFiles:
     def test_four_dimensions_are_refused(self, tmp_path):
         assert "(12, 10, 8, 2)" in self.refused(save(tmp_path / "a.nii.gz", ct_array((12, 10, 8, 2))))
 
+    def test_a_perfusion_ct_is_refused_before_its_voxels_are_read(self, tmp_path):
+        save(tmp_path / "a.nii", ct_array((12, 10, 8, 2)))
+        (tmp_path / "a.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:400])
+        assert "(12, 10, 8, 2)" in self.refused(tmp_path / "a.nii")
+
     def test_colours_are_refused(self, tmp_path):
         rgb = np.zeros((4, 4, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
         assert "plain numbers" in self.refused(save(tmp_path / "a.nii", rgb))
