@@ -7,6 +7,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -25,12 +26,12 @@ from lib.refusals import BadImage
 _FILES_LOOKED_AT = 32
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImageOrientationPatient", "ImagePositionPatient")
+_OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImagePositionPatient")
 _OF_PATIENT = (
     "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "ContrastBolusAgent", "QualityControlSubject",
     "PatientID", "IssuerOfPatientID",
 )  # fmt: skip
-_NUMBERS = {"ImageOrientationPatient": 6, "ImagePositionPatient": 3}
+_TAGS = [*_OF_IMAGE, "ImageOrientationPatient", *_OF_PATIENT]
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 # What pydicom and Python raise for values that are not what their header says.
 _DAMAGED = (
@@ -140,10 +141,11 @@ def dicom_headers(folder: Path) -> Headers:
                 if not is_dicom(path):
                     if path.suffix.lower() in _SUFFIXES or path.stat().st_size == 0:
                         headers.set_aside[path] = f"{path.name} in {folder.name} is damaged: it is no DICOM."
-                elif not _is_directory(path):
+                else:
                     headers.of[path] = _read_header(path)
             except BadImage as fault:
-                headers.set_aside[path] = str(fault)
+                if not _is_directory(path):  # that has no identifiers of its own
+                    headers.set_aside[path] = str(fault)
     return headers
 
 
@@ -156,28 +158,23 @@ def _is_directory(path: Path) -> bool:
 
 
 def _read_header(path: Path) -> pydicom.Dataset:
-    """The tags that this program uses. Those of the patient that cannot be understood are left out.
+    """The tags that this program uses; those of the image can be understood.
 
     Raises:
         BadImage: it is damaged, or was stripped of the identifiers by which slices belong to a series.
         OSError: the system does not let it be read.
     """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_OF_IMAGE, *_OF_PATIENT])
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         for name in _OF_IMAGE:
             value = header.get(name)  # pydicom looks at a value only when it is asked for
-            if name in _NUMBERS and value and np.shape(np.array(value, dtype=float)) != (_NUMBERS[name],):
-                raise ValueError(f"{name} is not {_NUMBERS[name]} numbers")
+            if name == "ImagePositionPatient" and value and np.shape(np.array(value, dtype=float)) != (3,):
+                raise ValueError(f"{name} is not three numbers")
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         said = " ".join(str(error).split()).rstrip(".")[:120]
         raise BadImage(f"{path.name} in {path.parent.name} is damaged ({said or type(error).__name__}).") from error
-    for name in _OF_PATIENT:
-        try:
-            header.get(name)
-        except _DAMAGED:
-            delattr(header, name)
     if missing := [name for name in _IDENTIFIERS if not header.get(name)]:
         raise BadImage(
             f"{path.name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
@@ -221,7 +218,7 @@ def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> l
     try:
         orientation = np.array(headers[0].ImageOrientationPatient, dtype=float)
         positions = np.array([header.ImagePositionPatient for header in headers], dtype=float)
-    except (AttributeError, TypeError, ValueError) as error:
+    except _DAMAGED as error:
         raise BadImage(f"{files[0].name} does not say where its slice lies (ImagePositionPatient).") from error
     normal = np.cross(orientation[:3], orientation[3:])
     along = positions @ normal
@@ -243,15 +240,23 @@ def patient_facts(header: pydicom.Dataset) -> PatientFacts:
     """What a DICOM header says of the patient; absurd values count as unknown."""
     facts, _ = parse_facts(
         {
-            "sex": header.get("PatientSex"),
-            "age_years": _age_years(str(header.get("PatientAge", "") or "")),
-            "height_m": header.get("PatientSize"),
-            "weight_kg": header.get("PatientWeight"),
-            "contrast": True if header.get("ContrastBolusAgent") else None,
-            "phantom": True if header.get("QualityControlSubject") == "YES" else None,
+            "sex": patient_value(header, "PatientSex"),
+            "age_years": _age_years(str(patient_value(header, "PatientAge") or "")),
+            "height_m": patient_value(header, "PatientSize"),
+            "weight_kg": patient_value(header, "PatientWeight"),
+            "contrast": True if patient_value(header, "ContrastBolusAgent") else None,
+            "phantom": True if patient_value(header, "QualityControlSubject") == "YES" else None,
         }
     )
     return facts
+
+
+def patient_value(header: pydicom.Dataset, name: str) -> Any:
+    """A value that an image can do without: ``None`` where it is not there or cannot be understood."""
+    try:
+        return header.get(name)
+    except _DAMAGED:
+        return None
 
 
 def _age_years(text: str) -> float | None:

@@ -11,7 +11,7 @@ import pydicom
 
 from lib.disk import sync_folder
 from lib.images import read_ct
-from lib.images.dicom import dicom_headers, patient_facts
+from lib.images.dicom import dicom_headers, patient_facts, patient_value
 from lib.images.files import ct_nifti
 from lib.stores.files import stage
 
@@ -44,7 +44,7 @@ def series_facts(folder: Path) -> dict[str, Any]:
     """
     header = next((h for h in dicom_headers(folder).of.values() if h.get("Modality") == "CT"), pydicom.Dataset())
     facts = {name: value for name, value in vars(patient_facts(header)).items() if value is not None}
-    number = f"{header.get('IssuerOfPatientID') or ''}/{header.get('PatientID') or ''}"
+    number = "/".join(str(patient_value(header, name) or "") for name in ("IssuerOfPatientID", "PatientID"))
     if not number.endswith("/"):
         facts["patient"] = hashlib.sha256(number.encode()).hexdigest()[:16]
     return facts | {name: str(header[name].value) for name in _IDENTIFIERS if name in header}

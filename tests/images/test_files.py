@@ -336,7 +336,8 @@ class TestDicom:
         assert read_ct(tmp_path).facts == PatientFacts(sex="F", age_years=64, weight_kg=58, contrast=True)
 
     def test_a_directory_of_a_medium_is_no_image(self, tmp_path):
-        write_series(tmp_path, positions=[0.0], SOPClassUID=pydicom.uid.MediaStorageDirectoryStorage)
+        directory = pydicom.uid.MediaStorageDirectoryStorage
+        write_series(tmp_path, positions=[0.0], SOPClassUID=directory, StudyInstanceUID="", SeriesInstanceUID="")
         (tmp_path / "a0.dcm").rename(tmp_path / "DICOMDIR")
         assert not holds_dicom(tmp_path)
         write_series(tmp_path, positions=[0.0, 3.0])
