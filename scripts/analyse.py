@@ -148,7 +148,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--facts",
         type=Path,
         metavar="CSV",
-        help="sex, age_years, height_m, weight_kg, slice_index of cases that a column case or file names",
+        help="sex, age_years, height_m, weight_kg, contrast, slice_index of cases that a column case or file names",
     )
     parser.add_argument("--labels", action="store_true", help="also write the labels as NIfTI")
     parser.add_argument(

@@ -16,7 +16,7 @@ from scripts.analysis.sources import source_id
 from scripts.command import Stop
 
 NAMING = ("case", "file")
-FACTS = ("sex", "age_years", "height_m", "weight_kg")
+FACTS = ("sex", "age_years", "height_m", "weight_kg", "contrast")
 SLICE = "slice_index"
 _SHOWN = 5
 

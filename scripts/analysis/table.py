@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 TABLE = "analysis.csv"
 OVERLAYS = "overlays"
 ANALYSED, FAILED = "analysed", "failed"
-_CASE = ("case", "file", "series", "status", "reason", "phantom", "sex", "age_years", "height_m", "weight_kg")
+_CASE = (
+    "case", "file", "series", "status", "reason", "phantom", "sex", "age_years", "height_m", "weight_kg", "contrast",
+)  # fmt: skip
 _SLICE = (
     "level", "slice_index", "z_mm", "level_confidence", "level_method", "level_model_version", "level_variants",
     "level_convention", "level_candidates", "method", "model_versions", "doubt",
@@ -57,6 +59,7 @@ def analysed_row(case: Case, image: CTImage, analysis: Analysis) -> dict[str, An
     row = _naming(case) | {
         "status": ANALYSED,
         "phantom": "yes" if facts.phantom else "no",
+        "contrast": {True: "yes", False: "no", None: ""}[facts.contrast],
         **{name: getattr(facts, name) for name in ("sex", "age_years", "height_m", "weight_kg")},
         **{name: params.get(name) for name in ("level", "slice_index", "level_confidence", "method")},
         **{name: params.get(name) for name in ("level_method", "level_model_version", "level_convention")},

@@ -81,7 +81,7 @@ def done(phantoms, tmp_path_factory) -> tuple[Path, Path]:
     air = np.full((64, 64, 40), -1000, np.int16)
     air[20:40, 20:40] = 30
     write_ct(folder / "no_spine.nii", CTImage(hu=air, affine=np.diag([4.0, 4, 4, 1])))
-    (folder / "facts.csv").write_text("case,sex,height_m,weight_kg\na_ct,F,1.6,60\n", encoding="utf-8")
+    (folder / "facts.csv").write_text("case,sex,height_m,weight_kg,contrast\na_ct,F,1.6,60,no\n", encoding="utf-8")
     out = folder / "results"
     arguments = [str(folder), "--out", str(out), "--labels", "--workers", "2", "--quiet"]
     arguments += ["--models", str(folder / "none"), "--facts", str(folder / "facts.csv")]
@@ -108,7 +108,8 @@ class TestManyFiles:
         assert next(csv.reader([raw.decode("utf-8-sig").splitlines()[0]])) == list(columns(SARCOPENIA))
         row = rows_of(done[1])["a_ct"]
         text = {
-            "case", "file", "series", "status", "reason", "phantom", "sex", "level", "method", "model_versions",
+            "case", "file", "series", "status", "reason", "phantom", "sex", "contrast", "level", "method",
+            "model_versions",
             "level_method", "level_model_version", "level_variants", "level_convention", "level_candidates",
             "not_judged", "warnings", "overlay", *(cutoff.name for cutoff in CUTOFFS),
         }  # fmt: skip
@@ -120,6 +121,9 @@ class TestManyFiles:
         rows = rows_of(done[1])
         known, unknown = rows["a_ct"], rows["b_ct"]
         area = float(known["skeletal_muscle_muscle_range_area_cm2"])
+        assert known["contrast"] == "no"
+        assert "ontrast" not in known["warnings"]
+        assert "(--facts, column contrast)" in unknown["warnings"]
         assert float(known["smi_cm2_m2"]) == pytest.approx(area / 1.6**2, abs=0.01)
         assert known["prado_2008_smi"] in ("low muscle mass", "muscle mass not low")
         assert known["martin_2013_attenuation"] in ("low muscle attenuation", "muscle attenuation not low")
