@@ -40,9 +40,11 @@ class Annotators:
         self.saved: list[str] = []
         self.errors: Counter[str] = Counter()
         self.info_s: list[float] = []
+        self.last_label_s = 0.0
 
     def work(self, people: int, seconds: float) -> None:
         """Let so many people work for so long, while somebody else looks at ``/info/``."""
+        self._start = time.perf_counter()
         threads = [threading.Thread(target=self._annotate, args=(f"person{n}",)) for n in range(people)]
         threads.append(threading.Thread(target=self._look))
         for thread in threads:
@@ -72,6 +74,7 @@ class Annotators:
                 client.save_label(case, str(truth), params={"model": TASK})
                 with self._lock:
                     self.saved.append(case)
+                    self.last_label_s = time.perf_counter() - self._start
             except Exception as error:  # noqa: BLE001 - counting them is what this is for
                 with self._lock:
                     self.errors[f"{type(error).__name__}: {error}"[:200]] += 1
@@ -91,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.py annotators", description=__doc__)
     parser.add_argument("--people", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, help="default: %(default)s")
-    parser.add_argument("--cases", type=int, default=600, help="phantoms to label (default: %(default)s)")
+    parser.add_argument("--cases", type=int, default=1000, help="phantoms to label (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the phantoms, to use them again")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -122,6 +125,7 @@ def _report(people: Annotators, trained: dict, *, lost: set[str], others: set[st
     print("| what | measured | bar |\n| --- | --- | --- |")
     for row in (
         ("labels saved", len(people.saved), ""),
+        ("last one after", f"{people.last_label_s / 60:.1f} min", ""),
         ("errors", sum(people.errors.values()), "0"),
         ("cases handed out twice", len(twice), "0"),
         ("labels lost", len(lost), "0"),
