@@ -30,10 +30,11 @@ class Annotators:
     Args:
         url: of the server.
         studies: a cohort of phantoms.
+        pause_s: between one case and the next of the same person.
     """
 
-    def __init__(self, url: str, studies: Path) -> None:
-        self._url, self._studies = url, studies
+    def __init__(self, url: str, studies: Path, pause_s: float) -> None:
+        self._url, self._studies, self._pause_s = url, studies, pause_s
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self.handed_out: list[str] = []
@@ -60,7 +61,7 @@ class Annotators:
 
     def _annotate(self, person: str) -> None:
         client = MONAILabelClient(self._url, client_id=person)
-        while not self._ended.is_set():
+        while not self._ended.wait(self._pause_s):
             try:
                 chosen = client.next_sample("disagreement", {"task": TASK})
                 if not chosen:
@@ -94,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.py annotators", description=__doc__)
     parser.add_argument("--people", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, help="default: %(default)s")
+    parser.add_argument("--pause", type=float, default=6.0, help="seconds from case to case (default: %(default)s)")
     parser.add_argument("--cases", type=int, default=1000, help="phantoms to label (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the phantoms, to use them again")
     options = parser.parse_args(argv)
@@ -109,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
                 store.save_label(case, str(studies / TRUTH / TASK / f"{case}.nii.gz"), "final", first)
         before = {each.image_id for each in store.current_labels(TASK)}
         with serving(studies, "--conf", "retrain_after", "10", "--conf", "train_preset", "quick") as (url, _):
-            people = Annotators(url, studies)
+            people = Annotators(url, studies, options.pause)
             people.work(options.people, 60 * options.minutes)
             trained = requests.get(f"{url}/info/", timeout=60).json()["retraining"]
         labelled = {each.image_id for each in store.current_labels(TASK)}
