@@ -432,7 +432,7 @@ class TestImageInfo:
             {"age_years": -1},
             {"weight_kg": "heavy"},
             {"weight_kg": 10**400},
-            {"contrast": "yes"},
+            {"contrast": "arterial"},
             {"height_m": True},
         ],
     )
