@@ -82,7 +82,9 @@ class Child:
                     "PYTHONSAFEPATH": "1",
                     **(environment or {}),
                 },
-                start_new_session=True,
+                # No session of its own: Linux shares out the cores among sessions first, and a nice process in
+                # another one would take as much from the server as any.
+                process_group=0,
             )
 
     @property
