@@ -73,7 +73,8 @@ def is_cut_off(hu: npt.NDArray, body: npt.NDArray[np.bool_], spacing: tuple[floa
     x, y = (np.linspace(-1, 1, size) for size in hu.shape)
     radius = np.hypot(x[:, None], y)
     along_rim = 0.0
-    if np.ptp(hu[radius > _BEYOND_RIM]) == 0:  # filled up around the circle that the scanner sees
+    whole = hu.shape[0] == hu.shape[1]
+    if whole and np.ptp(hu[radius > _BEYOND_RIM]) == 0:  # filled up around the circle that the scanner sees
         on_rim = (radius > _RIM[0]) & (radius <= _RIM[1])
         along_rim = float(body[on_rim].mean()) * np.pi * hu.shape[0] * spacing[0]
     return max(*along_border, along_rim) > _CUT_OFF_MM
