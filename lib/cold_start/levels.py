@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from lib.anatomy.levels import FOOT_TO_HEAD
 from lib.cold_start.spine_axis import find_axis
@@ -68,6 +69,8 @@ class SpineLevels:
         model_version: of the detector, ``None`` for the landmarks of the cold start.
         l3_by_fold: where each fold of the detector alone finds the inferior endplate of L3, mm above the lowest slice;
             ``None`` where it does not.
+        centres_mm: (n, 3) the line through the vertebral bodies from foot to head, mm from the first voxel of
+            ``CTImage.canonical()`` along x, y, z; ``None`` where no levels are named.
     """
 
     levels: tuple[VertebralLevel, ...]
@@ -79,6 +82,7 @@ class SpineLevels:
     convention: str = ""
     model_version: str | None = None
     l3_by_fold: tuple[float | None, ...] = ()
+    centres_mm: npt.NDArray[np.floating] | None = field(default=None, compare=False, repr=False)
 
 
 def find_levels(image: CTImage) -> SpineLevels:
@@ -106,7 +110,8 @@ def find_levels(image: CTImage) -> SpineLevels:
     if len(discs) < 2 or np.median([disc.clearness for disc in discs]) < _LEAST_CLEARNESS:
         return _cannot_tell(TOO_FEW)
     numbering = number_discs(discs, find_landmarks(axis, profile, *spine))
-    return _answer(discs, numbering, slices=slices, slice_mm=slice_mm)
+    answer = _answer(discs, numbering, slices=slices, slice_mm=slice_mm)
+    return replace(answer, centres_mm=np.stack([axis.x, axis.y, axis.z], axis=1))
 
 
 def shows_a_spine(upright: CTImage) -> bool:

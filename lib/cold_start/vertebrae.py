@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from lib.anatomy.schemas import L3_SLICE
 from lib.cold_start.levels import SpineLevels
-from lib.cold_start.spine_axis import SpineAxis, find_axis
 from lib.images import CTImage
 
 # Reach of a vertebra from the centre of its body, with the transverse and spinous processes but without the ribs.
@@ -42,7 +41,8 @@ def label_vertebrae(image: CTImage, found: SpineLevels) -> npt.NDArray[np.uint8]
     if image.shape[2] == 1:
         label[:, :, 0] = mark_slice(image, 0)
         return label
-    axis = find_axis(image)
+    if found.centres_mm is None:
+        return label
     slice_mm = float(image.spacing[2])
     for level in found.levels:
         name = f"vertebra_{level.name}"
@@ -52,21 +52,23 @@ def label_vertebrae(image: CTImage, found: SpineLevels) -> npt.NDArray[np.uint8]
         low = bottom if bottom is not None else top - _HEIGHT_MM  # type: ignore[operator]
         high = top if top is not None else bottom + _HEIGHT_MM  # type: ignore[operator]
         for index in range(max(0, round(low / slice_mm)), min(image.shape[2], round(high / slice_mm) + 1)):
-            body, processes = _bone_at(image, axis, index)
+            body, processes = _bone_at(image, found.centres_mm, index)
             label[:, :, index][body | processes] = L3_SLICE.ids[name]
     if found.l3_slice is not None:
-        body = _bone_at(image, axis, found.l3_slice)[0]
+        body = _bone_at(image, found.centres_mm, found.l3_slice)[0]
         plane = label[:, :, found.l3_slice]
         plane[:] = L3_SLICE.ids["l3_slice"] * body if body.any() else mark_slice(image, found.l3_slice)
     return label
 
 
-def _bone_at(image: CTImage, axis: SpineAxis, index: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _bone_at(
+    image: CTImage, centres_mm: npt.NDArray[np.floating], index: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """The vertebral body and the other bone around it on one slice."""
-    z = index * float(image.spacing[2])
+    centre_x, centre_y = (np.interp(index * image.spacing[2], centres_mm[:, 2], centres_mm[:, i]) for i in (0, 1))
     sx, sy = image.spacing[:2]
-    x = np.arange(image.shape[0])[:, None] * sx - np.interp(z, axis.z, axis.x)
-    y = np.arange(image.shape[1])[None, :] * sy - np.interp(z, axis.z, axis.y)
+    x = np.arange(image.shape[0])[:, None] * sx - centre_x
+    y = np.arange(image.shape[1])[None, :] * sy - centre_y
     hu = ndimage.gaussian_filter(image.hu[:, :, index].astype(np.float32), (_SMOOTHING_MM / sx, _SMOOTHING_MM / sy))
     in_body = (x / _BODY_HALF_WIDTH_MM) ** 2 + (y / _BODY_HALF_DEPTH_MM) ** 2 <= 1
     closed = ndimage.binary_closing(in_body & (hu > _BODY_HU), iterations=max(1, round(_GAP_MM / sx / 2)))

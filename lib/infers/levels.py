@@ -41,6 +41,7 @@ class Detector:
             found,
             warnings=(*self._champion.warnings, *found.warnings) if found.l3_slice is not None else found.warnings,
             model_version=version,
+            centres_mm=views.course.line,
         )
 
 
