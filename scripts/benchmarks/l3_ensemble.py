@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from lib.anatomy.schemas import L3_MUSCLE
+from lib.anatomy.schemas import L3_MUSCLE, LabelSchema
 from lib.measures.overlap import dice
 from scripts.benchmarks._nnunet import SLICE_MM, nnunet_predict
 
@@ -76,6 +76,7 @@ def write_untrained(
     spacing_mm: float = SPACING_MM,
     features: Sequence[int] = FEATURES,
     folds: int = FOLDS,
+    schema: LabelSchema = L3_MUSCLE,
 ) -> Path:
     """A results folder of networks with seeded random weights, as nnU-Net plans and names everything.
 
@@ -85,6 +86,7 @@ def write_untrained(
         spacing_mm: of the grid on which the networks work.
         features: channels of each stage.
         folds: how many.
+        schema: of the classes.
 
     Returns:
         The folder.
@@ -95,7 +97,7 @@ def write_untrained(
     plans = _plans(patch, spacing_mm, features)
     dataset = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **L3_MUSCLE.ids},
+        "labels": {"background": 0, **schema.ids},
         "numTraining": folds,
         "file_ending": ".nii.gz",
     }
@@ -110,7 +112,7 @@ def write_untrained(
             architecture["arch_kwargs"],
             architecture["_kw_requires_import"],
             1,
-            1 + len(L3_MUSCLE),
+            1 + len(schema),
             deep_supervision=True,
         )
         checkpoint = {
