@@ -32,7 +32,7 @@ _TRAINING_VARIANTS, _TEST_VARIANTS = 0.35, 0.2
 _NORMAL = "normal"
 KINDS = (_NORMAL, "thoracolumbar", "lumbosacral", "numeric", "combined")
 """Of spines, as in Table 3 of Ha 2021."""
-TISSUES = {"SMA": "skeletal_muscle", "Sfat": "subcutaneous_fat", "Vfat": "visceral_fat"}
+TISSUES = {"SMA": "skeletal_muscle", "Sfat": "l3_subcutaneous_fat", "Vfat": "visceral_fat"}
 """Their names in Ha 2021 and here."""
 
 
