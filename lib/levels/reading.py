@@ -27,6 +27,8 @@ _FEWEST = 3
 _CLEAR = 0.5
 _SEEN_ROWS = 8
 _MOST_CERTAIN = 0.99
+_BY_LOOK_ALONE = 0.75
+"""The most that is said where nothing to count from is in view; as much as the cold start says by one landmark."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,11 @@ def _read(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice_mm: f
         return SpineLevels(levels=(), l3_slice=None, confidence=0.0, candidates=readings, warnings=(said,))
     _, row, mass = best
     agreeing = np.mean([_agrees(row, alone) for alone in rows.by_fold])
+    most = _MOST_CERTAIN if _counts_from_something(spine, rows) else _BY_LOOK_ALONE
     return SpineLevels(
         levels=levels,
         l3_slice=slice_at(row),
-        confidence=round(min(_MOST_CERTAIN, mass * float(agreeing)), 3),
+        confidence=round(min(most, mass * float(agreeing)), 3),
         candidates=readings if len(readings) > 1 else (),
         warnings=(*_doubts(likely), *_warnings(spine, rows)),
         variants=_variants(spine, rows),
@@ -204,6 +207,10 @@ def _warnings(spine: Sequence[_Segment], rows: Rows) -> tuple[str, ...]:
                 "from below, L3 is not the same."
             )
     return tuple(warnings)
+
+
+def _counts_from_something(spine: Sequence[_Segment], rows: Rows) -> bool:
+    return any(segment.name in {"S1", "T1"} for segment in spine) or _last_with_ribs(spine, rows) is not None
 
 
 def _last_with_ribs(spine: Sequence[_Segment], rows: Rows) -> str | None:

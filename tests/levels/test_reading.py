@@ -105,6 +105,13 @@ def test_a_view_that_does_not_settle_the_numbering_is_uncertain_with_its_candida
     assert len(slices) >= 2
 
 
+def test_vertebrae_told_by_their_look_alone_are_never_called_certain():
+    found = read(drawn(without("below", "S1", "T12", "T11", "T10"), ribs={}))
+    assert "by their look alone" in " ".join(found.warnings)
+    assert found.l3_slice is not None
+    assert found.confidence <= 0.75
+
+
 def test_folds_that_disagree_lower_the_confidence():
     rows = drawn()
     one_off = number_rows(np.roll(rows.identity, 1, axis=0), rows.endplate)
