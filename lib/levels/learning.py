@@ -11,17 +11,22 @@ import torch
 from torch.nn import functional
 
 from lib.levels.network import ANCHORS
-from lib.levels.targets import IDENTITIES, UNKNOWN, Targets
+from lib.levels.targets import IDENTITIES, RIB, UNKNOWN, Targets
 
 ROWS = 384
 """Rows of a training sample: 768 mm, with what is missing left empty."""
 _LEAST_ROWS = 30
 _WHOLE = 0.3
 _WEIGHTS = {
-    "identity": 1.0, "endplate": 1.0, "superior": 0.5, "counted": 1.0, "rib": 0.5, "anchors": 0.3, "crest": 0.3,
-    "transitional": 0.3,
+    "identity": 1.0, "endplate": 1.0, "superior": 0.5, "counted": 1.0, "rib": 1.0, "anchors": 0.3, "crest": 0.3,
+    "transitional": 1.0,
 }  # fmt: skip
 _ENDPLATES_ARE_RARE = 4.0
+_TRANSITIONS_ARE_RARE = 8.0
+_RIBS_AS_EXPECTED = {"T12": "normal", "L1": "none"}
+"""Where ribs tell something: those of the other vertebrae follow from their number."""
+_JUNCTION, _VARIANT = 4.0, 12.0
+"""How much a row there weighs, with ribs as expected and with others, against 1 elsewhere."""
 _NEARLY_ALL = 0.9
 _BELLS = [1, 2]
 """Of the targets: inferior and superior endplates."""
@@ -146,23 +151,33 @@ def loss_of(found: dict[str, torch.Tensor], targets: torch.Tensor, frontal: torc
     identity, endplate, superior, rib, crest, transitional = targets.unbind(1)
     seen = frontal.amax(dim=(1, 3)) > 0
     parts = {
-        "identity": _classes(found["identity"], identity),
-        "rib": _classes(found["rib"], rib),
+        "identity": _classes(found["identity"], identity, torch.ones_like(identity)),
+        "rib": _classes(found["rib"], rib, _rib_weights(rib, identity)),
         "endplate": _heat(found["endplate"], endplate, _ENDPLATES_ARE_RARE),
         "superior": _heat(found["superior"], superior, _ENDPLATES_ARE_RARE),
         "counted": _heat(found["counted"], endplate, 1.0),
         "crest": _heat(found["crest"], crest, _ENDPLATES_ARE_RARE),
-        "transitional": _heat(found["transitional"], transitional, 1.0),
+        "transitional": _heat(found["transitional"], transitional, _TRANSITIONS_ARE_RARE),
         "anchors": _anchors(found["anchors"], identity, seen),
     }
     return {name: _WEIGHTS[name] * part for name, part in parts.items()}
 
 
-def _classes(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _rib_weights(rib: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
+    weights = torch.ones_like(rib)
+    for level, kind in _RIBS_AS_EXPECTED.items():
+        there = identity == IDENTITIES.index(level)
+        weights[there] = _JUNCTION
+        weights[there & (rib != RIB.index(kind))] = _VARIANT
+    return weights
+
+
+def _classes(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     known = ~target.isnan()
     if not known.any():
         return logits.sum() * 0
-    return functional.cross_entropy(logits.transpose(1, 2)[known], target[known].long())
+    every = functional.cross_entropy(logits.transpose(1, 2)[known], target[known].long(), reduction="none")
+    return (every * weights[known]).sum() / weights[known].sum()
 
 
 def _heat(logits: torch.Tensor, target: torch.Tensor, weight: float) -> torch.Tensor:
