@@ -29,6 +29,7 @@ from lib.measures.indices import Judgement, judge, judge_whole_body
 from lib.measures.overlap import dice
 from lib.measures.whole_body import measure_whole_body, to_json
 from lib.refusals import Refusal
+from lib.reports.body_sheet import draw_body
 from lib.reports.case_sheet import draw_case
 from lib.tasks import Task
 
@@ -86,7 +87,7 @@ class SegmentationTask(InferTask):
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
         if task.network or task.parts:
             config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
-        if task.on_slice:
+        if task.on_slice or task.schema is BODY_COMPOSITION:
             config |= {"overlay": [*OVERLAY]}
         if task.schema is BODY_COMPOSITION:
             config |= {"weight_kg": "", "contrast": ["", "yes", "no"]}
@@ -175,7 +176,7 @@ class SegmentationTask(InferTask):
         """
         start = time.perf_counter()
         wants_picture = options.overlay or options.suffix == PICTURE
-        if wants_picture and not self.task.on_slice:
+        if wants_picture and not self.task.on_slice and self.task.schema is not BODY_COMPOSITION:
             raise Refusal(f"{self.task.name} answers for the whole volume; there is no slice to draw.")
         requested = options.slice_index
         if requested is not None:
@@ -207,8 +208,11 @@ class SegmentationTask(InferTask):
         about = [*image.warnings, *options.warnings, *answer.warnings, *of_measurements, *overlap_warnings]
         params["warnings"] = [*phantom, *about]
         overlay = None
-        if wants_picture and index is not None:
-            of_picture = [*phantom, *answer.warnings]  # what is not known of the patient cannot be seen on it
+        of_picture = [*phantom, *answer.warnings]  # what is not known of the patient cannot be seen on it
+        if wants_picture and whole:
+            of_picture += whole.warnings
+            overlay = draw_body(canonical, answer, whole, in_file=image, warnings=of_picture)
+        elif wants_picture and index is not None:
             overlay = draw_case(
                 canonical, self.task.schema, answer, composition, judgement, slice_index=index, warnings=of_picture
             )

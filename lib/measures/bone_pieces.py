@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from lib.measures.body_map import WITHIN_LAYER, BodyMap
 
-_NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+_REACH_MM = 7.0
+"""How far a thin, slanting bone such as the tip of a rib may lie aside in the next layer; ribs lie farther apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Pieces:
         nearest_mm: of its cells to the spine, sideways.
         farthest_mm: of its cells from the spine, sideways.
         forward_mm: how far the cells nearest to the spine lie before the spinal canal, on average.
-        links: ``(n, 2)``, pieces that touch or overlap, the lower one first.
+        links: ``(n, 2)``, pieces in neighbouring layers that lie upon or close to each other, the lower one first.
     """
 
     layer: npt.NDArray[np.intp]
@@ -73,7 +74,7 @@ class Pieces:
             nearest_mm=nearest,
             farthest_mm=-_least(-aside, owner, count),
             forward_mm=np.bincount(owner[at_root], forward[at_root], minlength=count) / np.maximum(roots, 1),
-            links=_links(numbers, rank),
+            links=_links(numbers, rank, [max(1, int(_REACH_MM / size)) for size in body.spacing[:2]]),
         )
 
     def above(self, start: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -99,16 +100,17 @@ def _least(values: npt.NDArray[np.float64], owner: npt.NDArray[np.intp], count: 
     return least
 
 
-def _links(numbers: npt.NDArray, rank: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Pairs of pieces in neighbouring layers whose cells touch, sorted by the lower one."""
-    padded = np.pad(numbers, ((1, 1), (1, 1), (0, 0)))
+def _links(numbers: npt.NDArray, rank: npt.NDArray[np.intp], reach: list[int]) -> npt.NDArray[np.intp]:
+    """Pairs of pieces in neighbouring layers that lie within so many cells of each other, sorted by the lower one."""
+    a, b = reach
+    padded = np.pad(numbers, ((a, a), (b, b), (0, 0)))
     cells = np.argwhere(numbers[:, :, :-1])
     lower = numbers[tuple(cells.T)]
     i, j, k = cells.T
     count = len(rank)
     pairs = set()  # as one number each
-    for di, dj in _NEIGHBOURS:
-        upper = padded[i + 1 + di, j + 1 + dj, k + 1]
+    for di, dj in np.ndindex(2 * a + 1, 2 * b + 1):
+        upper = padded[i + di, j + dj, k + 1]
         touching = upper > 0
         pairs.update(np.unique(rank[lower[touching] - 1] * count + rank[upper[touching] - 1]).tolist())
     return np.stack(np.divmod(np.array(sorted(pairs), np.intp), max(count, 1)), axis=1)

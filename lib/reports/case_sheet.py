@@ -67,8 +67,12 @@ def draw_case(
         *filter(None, [_measurements(composition, judgement)]),
         f"Method: {answer.method}, {answer.model_version or 'no trained model'}",
     ]
-    foot = [line for sentence in (*warnings, RESEARCH_ONLY) for line in textwrap.wrap(sentence, _CHARACTERS)]
-    return _png(panels, head, foot)
+    return sheet_png(panels, head, footer_lines(warnings))
+
+
+def footer_lines(warnings: Sequence[str]) -> list[str]:
+    """Sentences as lines for below the pictures."""
+    return [line for sentence in (*warnings, RESEARCH_ONLY) for line in textwrap.wrap(sentence, _CHARACTERS)]
 
 
 def _panels(image: CTImage, schema: LabelSchema, answer: Answer, index: int) -> list[Panel]:
@@ -123,7 +127,8 @@ def _measurements(composition: Composition, judgement: Judgement) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str]) -> bytes:
+def sheet_png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str]) -> bytes:
+    """Up to three panels side by side as a PNG, with lines of text above, the first of them bold, and below."""
     boxes = [_fitted(panel, *most) for panel, most in zip(panels, _MOST_INCHES, strict=False)]
     height = max(box[1] for box in boxes)
     wide = sum(most[0] for most in _MOST_INCHES) + _MARGIN_INCHES * (len(_MOST_INCHES) + 1)
