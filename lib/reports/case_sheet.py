@@ -24,7 +24,7 @@ RESEARCH_ONLY = "For research use only."
 _DPI = 100
 _MOST_INCHES = ((5.2, 5.0), (3.8, 5.0), (4.6, 5.0))  # width and height that each panel has room for
 _LINE_INCHES, _MARGIN_INCHES = 0.2, 0.12
-_TITLE_INCHES, _LEGEND_INCHES = 0.3, 0.55
+_TITLE_INCHES, _LEGEND_INCHES, _LEGEND_ROW_INCHES = 0.3, 0.25, 0.15
 _CHARACTERS = 170
 _PROJECTED_VOXELS = 256
 _REGIONS = {
@@ -132,7 +132,7 @@ def sheet_png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str])
     boxes = [_fitted(panel, *most) for panel, most in zip(panels, _MOST_INCHES, strict=False)]
     height = max(box[1] for box in boxes)
     wide = sum(most[0] for most in _MOST_INCHES) + _MARGIN_INCHES * (len(_MOST_INCHES) + 1)
-    below = _MARGIN_INCHES + len(foot) * _LINE_INCHES + _LEGEND_INCHES
+    below = _MARGIN_INCHES + len(foot) * _LINE_INCHES + _LEGEND_INCHES + _LEGEND_ROW_INCHES * _legend_rows(panels)
     total = below + height + _TITLE_INCHES + len(head) * _LINE_INCHES + _MARGIN_INCHES
     figure = Figure(figsize=(wide, total), facecolor="white", dpi=_DPI)
     FigureCanvasAgg(figure)
@@ -150,6 +150,12 @@ def sheet_png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str])
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _legend_rows(panels: Sequence[Panel]) -> int:
+    """Rows of the longest legend, of two classes each; two at least."""
+    classes = [len(np.unique(panel.label)) for panel in panels if panel.label is not None and panel.schema is not None]
+    return max(2, *(-(-count // 2) for count in classes), 0)
 
 
 def _fitted(panel: Panel, width: float, height: float) -> tuple[float, float]:
