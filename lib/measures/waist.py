@@ -16,6 +16,7 @@ _ROOT_MM = 50.0  # a rib comes nearer to the spine than that, and leaves it fart
 _RIB_REACHES_MM = 62.0
 _ROOT_FORWARD_MM = (-40.0, 45.0)
 _SAME_PAIR_MM = 22.0
+_CRESTS_APART_MM = 60.0
 # A wing of the hip bone on a slice, and over how much height it has to go on like that.
 _WING_CM2, _WING_LENGTH_MM, _WING_SHARE, _WING_HEIGHT_MM = 2.5, 35.0, 0.6, 12.0
 
@@ -52,6 +53,8 @@ def find_margins(body: BodyMap) -> BonyMargins:
         sides.append((pieces, wing))
         if wing.any() and (top := int(pieces.layer[wing].max())) < body.layers - 1:
             crests.append(top)
+    # Where a side shows no hip bone, its shoulder blade may look like one.
+    crests = [crest for crest in crests if body.mm(crest - min(crests)) <= _CRESTS_APART_MM]
     above = max(crests, default=-1)
     ribs = [rib for pieces, wing in sides for rib in _last_rib(pieces, wing, above)]
     if not ribs:
