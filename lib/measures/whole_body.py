@@ -117,15 +117,15 @@ def measure_whole_body(image: CTImage, label: npt.NDArray) -> WholeBody:
     """
     slice_mm = 1000 * image.voxel_cm3 / (100 * image.slice_area_cm2())  # across the slices, also where they are oblique
     spacing = np.array([*image.spacing[:2], slice_mm])
-    counts = _counts_by_slice(label)
+    counts = _counts(label)
     missing: dict[str, str] = {
         structure.name: f"The label holds no {structure.name}: it is not in view, or was not drawn."
         for structure in BODY_COMPOSITION
-        if not counts[:, structure.id].any()
+        if not counts[structure.id]
     }
     surface = surface_m2(label, spacing, _ID["skin"])
     if surface is None:
-        missing["body_surface"] = "There is no body surface without skin in the label."
+        missing["body_surface"] = "There is no body surface without skin in the label, on more than one slice."
     absent = [name for name in _SHOWN_WHERE if name in missing]
     if absent:
         reason = f"cannot be found: the label holds no {' and no '.join(absent)}."
@@ -143,10 +143,12 @@ def measure_whole_body(image: CTImage, label: npt.NDArray) -> WholeBody:
     )
 
 
-def _counts_by_slice(label: npt.NDArray) -> npt.NDArray[np.int64]:
-    """(slices, classes + 1): voxels of each value."""
-    size = len(BODY_COMPOSITION) + 1
-    return np.array([np.bincount(label[:, :, k].ravel(order="K"), minlength=size) for k in range(label.shape[2])])
+def _counts(label: npt.NDArray) -> npt.NDArray[np.int64]:
+    """Voxels of each value, counted slice by slice: a count of all at once takes eight times the label's memory."""
+    total = np.zeros(len(BODY_COMPOSITION) + 1, np.int64)
+    for k in range(label.shape[2]):
+        total += np.bincount(label[:, :, k].ravel(order="K"), minlength=len(total))
+    return total
 
 
 def _waist(
