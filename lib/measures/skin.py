@@ -11,6 +11,8 @@ from skimage.measure import marching_cubes, mesh_surface_area
 from lib.measures.body_map import Mask
 
 _CELL_MM = 4.0
+_SEEN_MM = 2.0
+"""Voxels are looked at so far apart at most, which is about the thickness of skin."""
 _SMOOTH_CELLS = 0.7
 _LEAST_VOXELS = 3
 
@@ -26,6 +28,8 @@ def surface_m2(label: npt.NDArray, spacing: npt.NDArray[np.float64], skin: int) 
     Returns:
         m², or ``None`` where no skin is labelled.
     """
+    fine = [max(1, int(_SEEN_MM / float(mm))) for mm in spacing[:2]]
+    label, spacing = label[:: fine[0], :: fine[1]], spacing * (*fine, 1)
     steps = [max(1, round(_CELL_MM / float(mm))) for mm in spacing]
     shares, skinned = _shares(label, steps, skin)
     if not skinned.any() or min(shares.shape) < 2:
