@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lib.models import Version
     from scripts.analysis.run import Counts
 
-_TASKS = ("sarcopenia", "l3_muscle", "l3_tissue")
+_TASKS = ("sarcopenia", "l3_muscle", "l3_tissue", "body_composition")
 _REASONS_SHOWN = 12
 
 
@@ -120,7 +120,8 @@ def champions(models: Path, task: str) -> dict[str, Version]:
     from lib.tasks import TASKS  # noqa: PLC0415
 
     registry = Registry(models)
-    found = {name: registry.champion(name) for name in ("l3_slice", *(TASKS[task].parts or (task,)))}
+    level = ("l3_slice",) if TASKS[task].on_slice else ()
+    found = {name: registry.champion(name) for name in (*level, *(TASKS[task].parts or (task,)))}
     return {name: version for name, version in found.items() if version}
 
 
@@ -132,7 +133,8 @@ def stamp_of(version: Version) -> str:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(
-        prog="analyse.py", description="Find the L3 slice of many CTs, measure its muscle and fat, and draw them."
+        prog="analyse.py",
+        description="Measure muscle and fat of many CTs, on the L3 slice or in the whole body.",
     )
     parser.add_argument(
         "inputs",

@@ -215,48 +215,50 @@ BODY_COMPOSITION = _schema(
         "skin",
         (240, 180, 160),
         Code("39937001", "Skin"),
-        "The outermost layer of the body (Lee 2021, section 2.2).",
+        "The outermost layer of the body, about 2 mm thick (Lee 2021, section 2.2).",
     ),
     (
         "bone",
         (240, 235, 200),
         Code("272673000", "Bone"),
-        "Skull to phalanges with their marrow; hyoid, cricoid, arytenoid, thyroid and rib cartilages (Lee 2021).",
+        "All bones from the skull to the phalanges with their marrow, and the hyoid bone, the cricoid, arytenoid and "
+        "thyroid cartilages and the rib cartilages.",
     ),
     (
         "muscle",
         (170, 60, 60),
         Code("127954009", "Skeletal muscle"),
-        "Skeletal muscle with the proximal diaphragm and its crura as far as they are seen; salivary and submandibular "
-        "glands; vessels beyond the upper thyroid, the proximal biceps and the upper third of the femur (Lee 2021).",
+        "Skeletal muscle with the proximal diaphragm and its crura as far as they can be told, without its central "
+        "tendon; also salivary and submandibular glands (the parotids belong to no class), and vessels beyond the "
+        "upper end of the thyroid, the proximal biceps and the upper third of the femur.",
     ),
     (
         "abdominal_visceral_fat",
         (240, 210, 90),
         Code("725273006", "Adipose tissue of abdomen"),
-        "Peritoneal and retroperitoneal fat from below the xiphoid process and the diaphragmatic hiatus to the "
-        "perirectal fat (Lee 2021).",
+        "Peritoneal and retroperitoneal fat from below the xiphoid process and the diaphragmatic hiatus down to the "
+        "perirectal fat.",
         TISSUE,
     ),
     (
         "subcutaneous_fat",
         (110, 180, 220),
         Code("67769002", "Subcutaneous fatty tissue"),
-        "Subcutaneous fat together with intramuscular and intrathoracic fat, which Lee 2021 does not separate.",
+        "Fat under the skin, together with the fat within and between muscles and the fat inside the chest.",
         TISSUE,
     ),
     (
         "internal_organs_and_vessels",
         (150, 110, 190),
         Code("113343008", "Organ"),
-        "Solid organs and hollow viscera of abdomen and thorax, breast tissue, external genitals, thyroid, major "
-        "vessels (Lee 2021). Lung and airways, and the parotid glands, belong to none.",
+        "Solid organs and hollow viscera of abdomen and chest, breast tissue, external genitals, the thyroid, and the "
+        "major arteries and veins; lung and airways belong to no class.",
     ),
     (
         "central_nervous_system",
         (250, 150, 60),
         Code("21483005", "Central nervous system"),
-        "Eyeballs, intracranial structures and the spinal canal (Lee 2021).",
+        "Everything inside the skull and the spinal canal, and the eyeballs.",
     ),
 )
 

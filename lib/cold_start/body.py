@@ -21,8 +21,9 @@ from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, sp
 from lib.cold_start.body_cavity import Trunk, find_cavity
 from lib.cold_start.body_grid import Grid, Mask, closed, dilated, eroded, midpoint, opened
 from lib.cold_start.body_psoas import find_psoas
-from lib.cold_start.outline import body_mask, without_arms
+from lib.cold_start.outline import body_mask
 from lib.images import CTImage
+from lib.images.arms import without_arms
 from lib.refusals import Refusal
 
 THREADS = 2

@@ -24,6 +24,7 @@ from lib.images.itk import ITK_ERRORS, affine_of, array_of, is_out_of_memory
 from lib.refusals import BadImage
 
 _FILES_LOOKED_AT = 32
+_NUMBERS = ("age_years", "height_m", "weight_kg")
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImagePositionPatient")
@@ -211,7 +212,9 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
     if array.ndim == 2:
         array = array[..., np.newaxis]
     hu = array.astype(np.float32) if array.dtype.kind == "f" else np.clip(array, -32768, 32767).astype(np.int16)
-    return CTImage(hu=hu, affine=affine_of(image), facts=patient_facts(headers[0]), warnings=warnings)
+    facts, wrong = _facts(headers[0])
+    of_facts = tuple(f"In DICOM, {wrong[name]} It was left out." for name in _NUMBERS if name in wrong)
+    return CTImage(hu=hu, affine=affine_of(image), facts=facts, warnings=(*warnings, *of_facts))
 
 
 def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> list[Path]:
@@ -238,17 +241,21 @@ def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> l
 
 def patient_facts(header: pydicom.Dataset) -> PatientFacts:
     """What a DICOM header says of the patient; absurd values count as unknown."""
-    facts, _ = parse_facts(
+    return _facts(header)[0]
+
+
+def _facts(header: pydicom.Dataset) -> tuple[PatientFacts, dict[str, str]]:
+    """The facts that are possible, and for every other one a sentence; a size or weight of 0 stands for unknown."""
+    return parse_facts(
         {
             "sex": patient_value(header, "PatientSex"),
             "age_years": _age_years(str(patient_value(header, "PatientAge") or "")),
-            "height_m": patient_value(header, "PatientSize"),
-            "weight_kg": patient_value(header, "PatientWeight"),
+            "height_m": patient_value(header, "PatientSize") or None,
+            "weight_kg": patient_value(header, "PatientWeight") or None,
             "contrast": True if patient_value(header, "ContrastBolusAgent") else None,
             "phantom": True if patient_value(header, "QualityControlSubject") == "YES" else None,
         }
     )
-    return facts
 
 
 def patient_value(header: pydicom.Dataset, name: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.anatomy.schemas import STORED_SCHEMAS
+from lib.anatomy.schemas import BODY_COMPOSITION, STORED_SCHEMAS
 from lib.cold_start.answers import Answer, FindLevels, LevelNotFoundError, choose_slice
 from lib.cold_start.levels import find_levels
 from lib.images import CTImage, PatientFacts, read_ct, write_label
@@ -25,9 +25,11 @@ from lib.infers.levels import Detector
 from lib.infers.options import FOLDS, MIRRORING, OVERLAY, PICTURE, SHOWS, InferOptions
 from lib.infers.slices import answer_by_ensemble, answer_in_parts, folds_of
 from lib.measures.composition import Composition, measure
-from lib.measures.indices import Judgement, judge
+from lib.measures.indices import Judgement, judge, judge_whole_body
 from lib.measures.overlap import dice
+from lib.measures.whole_body import measure_whole_body, to_json
 from lib.refusals import Refusal
+from lib.reports.body_sheet import draw_body
 from lib.reports.case_sheet import draw_case
 from lib.tasks import Task
 
@@ -85,8 +87,10 @@ class SegmentationTask(InferTask):
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
         if task.network or task.parts:
             config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
-        if task.on_slice:
+        if task.on_slice or task.schema is BODY_COMPOSITION:
             config |= {"overlay": [*OVERLAY]}
+        if task.schema is BODY_COMPOSITION:
+            config |= {"weight_kg": "", "contrast": ["", "yes", "no"]}
         super().__init__(
             type=InferType.SEGMENTATION,
             labels=dict(task.schema.ids),
@@ -96,6 +100,11 @@ class SegmentationTask(InferTask):
         )
         self.task = task
         self._champions = champions
+
+    def info(self) -> dict[str, Any]:
+        """What ``/info/`` says of the task, with what an annotator includes in each class and leaves out."""
+        definitions = {structure.name: structure.definition for structure in self.task.schema if structure.definition}
+        return {**super().info(), "definitions": definitions}
 
     def is_valid(self) -> bool:
         """Always: without a trained model the cold start answers."""
@@ -167,7 +176,7 @@ class SegmentationTask(InferTask):
         """
         start = time.perf_counter()
         wants_picture = options.overlay or options.suffix == PICTURE
-        if wants_picture and not self.task.on_slice:
+        if wants_picture and not self.task.on_slice and self.task.schema is not BODY_COMPOSITION:
             raise Refusal(f"{self.task.name} answers for the whole volume; there is no slice to draw.")
         requested = options.slice_index
         if requested is not None:
@@ -183,17 +192,27 @@ class SegmentationTask(InferTask):
         index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
         facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
         composition = measure(image, label, self.task.schema, slice_index=index if self.task.dimension == 2 else None)
-        judgement = judge(composition, facts)
+        whole = measure_whole_body(canonical, answer.label) if self.task.schema is BODY_COMPOSITION else None
+        judgement = judge(composition, facts) if whole is None else judge_whole_body(whole, facts)
         answer = replace(answer, details=_counted_by(image, answer.details))
         params = self._params(answer, index, composition, judgement, options)
         overlap, overlap_warnings = _overlap(label, self.task, saved or {})
         params["measurements"]["dice_with_saved_label"] = overlap
+        of_body: list[str] = []
+        if whole:
+            params["measurements"] |= to_json(whole, image)
+            params["measurements"]["saved_label"] = _saved_body(image, saved or {}, facts)
+            of_body = [*whole.not_measured.values(), *whole.warnings]
         phantom = ["This case is a digital phantom."] if facts.phantom else []
-        about = [*image.warnings, *options.warnings, *answer.warnings, *judgement.warnings, *overlap_warnings]
+        of_measurements = [*of_body, *judgement.warnings]
+        about = [*image.warnings, *options.warnings, *answer.warnings, *of_measurements, *overlap_warnings]
         params["warnings"] = [*phantom, *about]
         overlay = None
-        if wants_picture and index is not None:
-            of_picture = [*phantom, *answer.warnings]  # what is not known of the patient cannot be seen on it
+        of_picture = [*phantom, *answer.warnings]  # what is not known of the patient cannot be seen on it
+        if wants_picture and whole:
+            of_picture += whole.warnings
+            overlay = draw_body(canonical, answer, whole, in_file=image, warnings=of_picture)
+        elif wants_picture and index is not None:
             overlay = draw_case(
                 canonical, self.task.schema, answer, composition, judgement, slice_index=index, warnings=of_picture
             )
@@ -284,6 +303,21 @@ def _answers_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"sarcopenia-label-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _saved_body(image: CTImage, saved: Mapping[str, Path], facts: PatientFacts) -> dict[str, Any] | None:
+    """The measurements of the case's saved label of body composition; ``None`` where there is none that fits."""
+    if BODY_COMPOSITION.task not in saved:
+        return None
+    array = read_volume(saved[BODY_COMPOSITION.task])[0]
+    if array.shape != image.shape:
+        return None
+    whole = measure_whole_body(image.canonical(), replace(image, hu=array).canonical().hu)
+    return {
+        "regions": measure(image, array, BODY_COMPOSITION).to_json(),
+        **judge_whole_body(whole, facts).to_json(),
+        **to_json(whole, image),
+    }
 
 
 def _overlap(

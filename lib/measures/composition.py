@@ -28,7 +28,7 @@ class RegionMeasurement:
 
     Attributes:
         area_cm2: area on the slice, or ``None`` in a volume.
-        volume_cm3: volume, or ``None`` on a slice.
+        volume_cm3: volume; ``None`` on a slice, and where a volume holds none: it may only be out of view.
         attenuation: HU of all voxels as drawn.
         muscle: for muscles, what published cut-offs and Ha 2021 want besides; else ``None``.
     """
@@ -89,15 +89,13 @@ def measure(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, slice_in
     """
     if label.shape != image.shape:
         raise ValueError(f"label of shape {label.shape} for an image of shape {image.shape}")
-    hu: npt.NDArray = image.hu
-    voxel = image.voxel_cm3
-    if slice_index is not None:
-        axis = image.foot_to_head_axis
-        hu, label = (np.moveaxis(each, axis, 0)[slice_index] for each in (hu, label))  # `take` copies the volume
-        voxel = image.slice_area_cm2()
+    axis = image.foot_to_head_axis
     on_slice = slice_index is not None
-    labelled = label > 0
-    hu, values = hu[labelled], label[labelled]
+    voxel = image.slice_area_cm2() if on_slice else image.voxel_cm3
+    sums = _Sums(len(schema) + 1)
+    # Slice by slice, so that a volume of any size takes no memory of its own.
+    for index in (slice_index,) if slice_index is not None else range(image.shape[axis]):
+        sums.add(*(np.moveaxis(each, axis, 0)[index] for each in (image.hu, label)))
 
     members: dict[str, tuple[Structure, ...]] = {structure.name: (structure,) for structure in schema}
     for name, parts in TOGETHER.items():
@@ -106,42 +104,69 @@ def measure(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, slice_in
     members["total"] = tuple(schema)
     regions = {}
     for name, structures in members.items():
-        inside = hu[np.isin(values, [structure.id for structure in structures])]
+        ids = [structure.id for structure in structures]
         is_muscle = all(structure.is_muscle for structure in structures)
-        regions[name] = _measure_region(inside, voxel, is_muscle=is_muscle, on_slice=on_slice)
+        regions[name] = _measure_region(sums, ids, voxel, is_muscle=is_muscle, on_slice=on_slice)
     return Composition(slice_index=slice_index, regions=regions)
 
 
-def _measure_region(hu: npt.NDArray, voxel: float, *, is_muscle: bool, on_slice: bool) -> RegionMeasurement:
-    size = hu.size * voxel
+class _Sums:
+    """By value of a label: number of voxels, sum of HU and sum of their squares, for all and for those in a range."""
+
+    def __init__(self, values: int) -> None:
+        self.all, self.muscle, self.fat = (np.zeros((3, values)) for _ in range(3))
+
+    def add(self, hu: npt.NDArray, label: npt.NDArray) -> None:
+        labelled = label > 0
+        if not labelled.any():
+            return
+        values, numbers = label[labelled].astype(np.intp), hu[labelled].astype(np.float64)
+        self._add_to(self.all, values, numbers)
+        for sums, hu_range in ((self.muscle, MUSCLE), (self.fat, INTRAMUSCULAR_FAT)):
+            inside = hu_range.contains(numbers)
+            self._add_to(sums, values[inside], numbers[inside])
+
+    @staticmethod
+    def _add_to(sums: npt.NDArray, values: npt.NDArray, numbers: npt.NDArray) -> None:
+        size = sums.shape[1]
+        sums[0] += np.bincount(values, minlength=size)
+        sums[1] += np.bincount(values, numbers, minlength=size)
+        sums[2] += np.bincount(values, numbers * numbers, minlength=size)
+
+
+def _measure_region(sums: _Sums, ids: list[int], voxel: float, *, is_muscle: bool, on_slice: bool) -> RegionMeasurement:
+    everything, in_range, fat = (each[:, ids].sum(axis=1) for each in (sums.all, sums.muscle, sums.fat))
+    size = float(everything[0]) * voxel
     muscle = None
     if is_muscle:
-        in_range = hu[MUSCLE.contains(hu)]
         muscle = MuscleMeasurement(
-            in_range=in_range.size * voxel,
+            in_range=float(in_range[0]) * voxel,
             in_range_attenuation=_attenuation(in_range),
-            intramuscular_fat=int(INTRAMUSCULAR_FAT.contains(hu).sum()) * voxel,
+            intramuscular_fat=float(fat[0]) * voxel,
         )
     return RegionMeasurement(
         area_cm2=size if on_slice else None,
-        volume_cm3=None if on_slice else size,
-        attenuation=_attenuation(hu),
+        volume_cm3=None if on_slice or not everything[0] else size,
+        attenuation=_attenuation(everything),
         muscle=muscle,
     )
 
 
-def _attenuation(hu: npt.NDArray) -> Attenuation:
-    if not hu.size:
+def _attenuation(sums: npt.NDArray) -> Attenuation:
+    count, total, squares = (float(each) for each in sums)
+    if not count:
         return Attenuation(mean_hu=None, sd_hu=None)
-    return Attenuation(mean_hu=float(hu.mean(dtype=np.float64)), sd_hu=float(hu.std(dtype=np.float64)))
+    mean = total / count
+    return Attenuation(mean_hu=mean, sd_hu=max(squares / count - mean * mean, 0.0) ** 0.5)
 
 
 def _region_json(region: RegionMeasurement, unit: str) -> dict[str, Any]:
     size = region.volume_cm3 if region.area_cm2 is None else region.area_cm2
     numbers: dict[str, float | None] = {unit: size, **vars(region.attenuation)}
     if region.muscle:
-        numbers[f"muscle_range_{unit}"] = region.muscle.in_range
+        held = size is not None
+        numbers[f"muscle_range_{unit}"] = region.muscle.in_range if held else None
         numbers["muscle_range_mean_hu"] = region.muscle.in_range_attenuation.mean_hu
         numbers["muscle_range_sd_hu"] = region.muscle.in_range_attenuation.sd_hu
-        numbers[f"intramuscular_fat_{unit}"] = region.muscle.intramuscular_fat
+        numbers[f"intramuscular_fat_{unit}"] = region.muscle.intramuscular_fat if held else None
     return {key: None if value is None else round(value, 2) for key, value in numbers.items()}

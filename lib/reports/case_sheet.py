@@ -24,7 +24,7 @@ RESEARCH_ONLY = "For research use only."
 _DPI = 100
 _MOST_INCHES = ((5.2, 5.0), (3.8, 5.0), (4.6, 5.0))  # width and height that each panel has room for
 _LINE_INCHES, _MARGIN_INCHES = 0.2, 0.12
-_TITLE_INCHES, _LEGEND_INCHES = 0.3, 0.55
+_TITLE_INCHES, _LEGEND_INCHES, _LEGEND_ROW_INCHES = 0.3, 0.25, 0.15
 _CHARACTERS = 170
 _PROJECTED_VOXELS = 256
 _REGIONS = {
@@ -67,8 +67,12 @@ def draw_case(
         *filter(None, [_measurements(composition, judgement)]),
         f"Method: {answer.method}, {answer.model_version or 'no trained model'}",
     ]
-    foot = [line for sentence in (*warnings, RESEARCH_ONLY) for line in textwrap.wrap(sentence, _CHARACTERS)]
-    return _png(panels, head, foot)
+    return sheet_png(panels, head, footer_lines(warnings))
+
+
+def footer_lines(warnings: Sequence[str]) -> list[str]:
+    """Sentences as lines for below the pictures."""
+    return [line for sentence in (*warnings, RESEARCH_ONLY) for line in textwrap.wrap(sentence, _CHARACTERS)]
 
 
 def _panels(image: CTImage, schema: LabelSchema, answer: Answer, index: int) -> list[Panel]:
@@ -123,11 +127,12 @@ def _measurements(composition: Composition, judgement: Judgement) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str]) -> bytes:
+def sheet_png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str]) -> bytes:
+    """Up to three panels side by side as a PNG, with lines of text above, the first of them bold, and below."""
     boxes = [_fitted(panel, *most) for panel, most in zip(panels, _MOST_INCHES, strict=False)]
     height = max(box[1] for box in boxes)
     wide = sum(most[0] for most in _MOST_INCHES) + _MARGIN_INCHES * (len(_MOST_INCHES) + 1)
-    below = _MARGIN_INCHES + len(foot) * _LINE_INCHES + _LEGEND_INCHES
+    below = _MARGIN_INCHES + len(foot) * _LINE_INCHES + _LEGEND_INCHES + _LEGEND_ROW_INCHES * _legend_rows(panels)
     total = below + height + _TITLE_INCHES + len(head) * _LINE_INCHES + _MARGIN_INCHES
     figure = Figure(figsize=(wide, total), facecolor="white", dpi=_DPI)
     FigureCanvasAgg(figure)
@@ -145,6 +150,12 @@ def _png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str]) -> b
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _legend_rows(panels: Sequence[Panel]) -> int:
+    """Rows of the longest legend, of two classes each; two at least."""
+    classes = [len(np.unique(panel.label)) for panel in panels if panel.label is not None and panel.schema is not None]
+    return max(2, *(-(-count // 2) for count in classes), 0)
 
 
 def _fitted(panel: Panel, width: float, height: float) -> tuple[float, float]:

@@ -43,6 +43,7 @@ class Panel:
         label: ids of ``schema`` in the same plane, or ``None``.
         schema: what the label's values mean.
         line: a position along the second axis to draw a line at, or ``None``.
+        borders: further positions, for thinner lines.
         names: what is written at the left border, each at a position along the second axis.
         window: which HU are drawn.
     """
@@ -53,6 +54,7 @@ class Panel:
     label: npt.NDArray | None = None
     schema: LabelSchema | None = None
     line: float | None = None
+    borders: tuple[float, ...] = ()
     names: Mapping[str, float] = field(default_factory=dict)
     window: Window = SOFT_TISSUE
 
@@ -108,6 +110,7 @@ def cropped(panel: Panel, margin_mm: float = 12.0) -> Panel:
         hu=panel.hu[cut],
         label=None if panel.label is None else panel.label[cut],
         line=None if panel.line is None else panel.line - ends[1][0],
+        borders=tuple(position - ends[1][0] for position in panel.borders),
         names={name: position - ends[1][0] for name, position in panel.names.items()},
     )
 
@@ -144,6 +147,8 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     axis.set_title(panel.title, fontsize=10)
     if panel.line is not None:
         axis.axhline((panel.line + 0.5) * panel.spacing[1], color="yellow", linewidth=1)
+    for position in panel.borders:
+        axis.axhline((position + 0.5) * panel.spacing[1], color="white", linewidth=0.8)
     for name, position in panel.names.items():
         height = (position + 0.5) * panel.spacing[1]
         axis.text(0.02 * width, height, name, color="yellow", fontsize=7, va="center", clip_on=True)

@@ -31,6 +31,8 @@ _PAGE = """<!doctype html>
 </ol>
 <h2>What the models give</h2>
 <table>{models}</table>
+<h2>What belongs to which class</h2>
+{definitions}
 <p>The measurements come with an answer over HTTP:<br>
 <code>curl -X POST "{address}/infer/sarcopenia?image=CASE&amp;output=json"</code></p>
 <p class="note">For research use only. <a href="/info/">What the server offers, as JSON</a> ·
@@ -46,6 +48,11 @@ def welcome(request: Request) -> HTMLResponse:
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(model['description'])}</td></tr>"
         for name, model in info["models"].items()
     )
+    definitions = "".join(
+        f"<details><summary><code>{escape(name)}</code></summary><table>{_rows(model['definitions'])}</table></details>"
+        for name, model in info["models"].items()
+        if model.get("definitions")
+    )
     return HTMLResponse(
         _PAGE.format(
             name=escape(info["name"]),
@@ -54,5 +61,13 @@ def welcome(request: Request) -> HTMLResponse:
             completed=info["datastore"]["completed"],
             address=escape(str(request.base_url).rstrip("/")),
             models=models,
+            definitions=definitions,
         )
+    )
+
+
+def _rows(sentences: dict[str, str]) -> str:
+    return "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(sentence)}</td></tr>"
+        for name, sentence in sentences.items()
     )

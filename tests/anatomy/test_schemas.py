@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,30 @@ class TestContents:
         assert [s.name for s in THIGH_MUSCLES if s.group == "bones"] == ["femur", "iliac_bone"]
         assert "psoas_major" in THIGH_MUSCLES
         assert "psoas" not in THIGH_MUSCLES
+
+
+class TestDefinitions:
+    """What an annotator reads (Lee 2021, section 2.2)."""
+
+    def test_every_class_of_body_composition_has_one_sentence(self):
+        for s in BODY_COMPOSITION:
+            assert s.definition.endswith(".")
+            assert ". " not in s.definition, s.name
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("subcutaneous_fat", ("within and between muscles", "inside the chest")),
+            ("muscle", ("submandibular", "vessels beyond", "parotids belong to no class")),
+            ("bone", ("rib cartilages", "hyoid")),
+            ("internal_organs_and_vessels", ("breast", "genitals", "lung and airways belong to no class")),
+            ("central_nervous_system", ("eyeballs", "spinal canal")),
+        ],
+    )
+    def test_the_classes_mean_what_the_paper_says(self, name, words):
+        assert all(each in BODY_COMPOSITION[name].definition for each in words)
+
+    def test_the_manual_has_the_same_sentences(self):
+        manual = (Path(__file__).resolve().parents[2] / "docs" / "body_composition.md").read_text(encoding="utf-8")
+        for s in BODY_COMPOSITION:
+            assert f"| `{s.name}` | {s.definition} |" in manual

@@ -285,9 +285,13 @@ class TestDicom:
         assert canonical.spacing == pytest.approx([0.9, 0.8, 3.0])
         assert image.facts == PatientFacts(sex="F", age_years=64, height_m=1.63, weight_kg=58, contrast=True)
 
-    def test_absurd_facts_count_as_unknown(self, tmp_path):
+    def test_absurd_facts_count_as_unknown_and_are_said_to_be(self, tmp_path):
         write_series(tmp_path, positions=[0.0, 3.0], PatientSize="163", PatientSex="O", PatientAge="")
-        assert read_ct(tmp_path).facts == PatientFacts(weight_kg=58, contrast=True)
+        image = read_ct(tmp_path)
+        assert image.facts == PatientFacts(weight_kg=58, contrast=True)
+        assert len(image.warnings) == 1
+        assert "height_m" in image.warnings[0]
+        assert "0.5 to 2.6 metres" in image.warnings[0]
 
     def test_a_missing_slice_is_refused(self, tmp_path):
         write_series(tmp_path, positions=[0.0, 3.0, 9.0, 12.0])

@@ -92,7 +92,7 @@ class TestOverlay:
 
     def test_an_answer_for_the_whole_volume_has_none(self, ct):
         row = replace(
-            TASKS["body_composition"], cold_start=lambda image: Answer(label=image.hu * 0, method="none", doubt=0)
+            TASKS["thigh_muscles"], cold_start=lambda image: Answer(label=image.hu * 0, method="none", doubt=0)
         )
         with pytest.raises(Refusal, match="no slice to draw"):
             SegmentationTask(row)({"image": str(ct), "overlay": "yes"})

@@ -93,3 +93,9 @@ def test_json_names_its_units_and_holds_no_nan():
 def test_a_label_of_another_shape_is_an_error():
     with pytest.raises(ValueError, match="shape"):
         measure(image([50]), np.zeros((3, 4, 6), np.uint8), L3_MUSCLE)
+
+
+def test_a_class_that_a_volume_does_not_show_has_no_volume_rather_than_one_of_0():
+    body = measure(image([50]), label([3]), BODY_COMPOSITION).to_json()
+    assert body["abdominal_visceral_fat"]["volume_cm3"] is None
+    assert body["muscle"]["volume_cm3"] is not None

@@ -6,7 +6,8 @@ import pytest
 from lib.anatomy.schemas import BODY_COMPOSITION, L3_MUSCLE, L3_TISSUE
 from lib.images import CTImage, PatientFacts
 from lib.measures.composition import measure
-from lib.measures.indices import judge
+from lib.measures.indices import judge, judge_whole_body
+from lib.measures.whole_body import Range, Torso, Waist, WholeBody
 
 
 def composition(schema=L3_MUSCLE, *, values=(1, 2, 3), voxels=400, hu=50, slice_index=0):
@@ -78,3 +79,66 @@ class TestCalls:
 def test_contrast_is_a_warning_beside_the_attenuation(contrast, said):
     warnings = judge(composition(), PatientFacts(sex="F", height_m=1.6, contrast=contrast)).warnings
     assert [said in warning for warning in warnings] == [True] if said else not warnings
+
+
+class TestWholeBody:
+    """Averages over the waist and volumes of the torso (Lee 2021)."""
+
+    @staticmethod
+    def body(*, missing=(), muscle=120.0, visceral=100.0):
+        slices = Range(first=10, last=29)
+        sizes = {"muscle": muscle, "abdominal_visceral_fat": visceral, "subcutaneous_fat": 230.0}
+        return WholeBody(
+            waist=Waist(slices=slices, length_cm=8.0, area_cm2=sizes, circumference_cm=None),
+            torso=Torso(
+                slices=slices, missing=missing, volume_cm3={name: size and 80 * size for name, size in sizes.items()}
+            ),
+        )
+
+    def test_indices_are_sizes_over_height_squared_and_over_weight(self):
+        facts = PatientFacts(height_m=1.6, weight_kg=64, sex="F", contrast=False)
+        judgement = judge_whole_body(self.body(), facts)
+        assert judgement.indices == {
+            "waist_smi_cm2_m2": pytest.approx(120 / 1.6**2),
+            "waist_bfi_cm2_kg": pytest.approx(330 / 64),
+            "torso_smi_cm3_m2": pytest.approx(80 * 120 / 1.6**2),
+            "torso_bfi_cm3_kg": pytest.approx(80 * 330 / 64),
+            "bmi_kg_m2": pytest.approx(25),
+        }
+        assert judgement.warnings == ()
+
+    @pytest.mark.parametrize(
+        ("sex", "muscle", "fat", "low", "high"),
+        [("M", 103, 300, False, False), ("M", 102, 301, True, True), ("F", 89, 371, True, False)],
+    )
+    def test_cut_offs_are_those_of_the_waist(self, sex, muscle, fat, low, high):
+        # 40 and 35 cm²/m² x 1.6² = 102.4 and 89.6 cm²; 4.7 and 5.8 cm²/kg x 64 kg = 300.8 and 371.2 cm²
+        whole = self.body(muscle=muscle, visceral=fat - 230.0)
+        judgement = judge_whole_body(whole, PatientFacts(height_m=1.6, weight_kg=64, sex=sex, contrast=False))
+        assert {call.cutoff: call.is_abnormal for call in judgement.calls} == {
+            "lee_2021_smi": low,
+            "lee_2021_bfi": high,
+        }
+
+    def test_what_is_not_known_gives_no_index_and_a_sentence(self):
+        judgement = judge_whole_body(self.body(), PatientFacts())
+        assert set(judgement.indices.values()) == {None}
+        assert judgement.calls == ()
+        assert any("height" in warning for warning in judgement.warnings)
+        assert any("weight" in warning for warning in judgement.warnings)
+
+    def test_a_torso_that_is_not_in_view_as_a_whole_has_no_index(self):
+        facts = PatientFacts(height_m=1.6, weight_kg=64, sex="F", contrast=False)
+        indices = judge_whole_body(self.body(missing=("neck",)), facts).indices
+        assert indices["torso_smi_cm3_m2"] is None
+        assert indices["torso_bfi_cm3_kg"] is None
+        assert indices["waist_smi_cm2_m2"] is not None
+
+    @pytest.mark.parametrize("contrast", [True, None])
+    def test_cut_offs_without_contrast_on_a_ct_that_may_have_it_are_said_to_be(self, contrast):
+        facts = PatientFacts(height_m=1.6, weight_kg=64, sex="F", contrast=contrast)
+        assert any("without contrast" in warning for warning in judge_whole_body(self.body(), facts).warnings)
+
+    def test_fat_of_one_kind_only_is_no_body_fat(self):
+        facts = PatientFacts(height_m=1.6, weight_kg=64, sex="F", contrast=False)
+        assert judge_whole_body(self.body(visceral=None), facts).indices["waist_bfi_cm2_kg"] is None

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lib.anatomy.cutoffs import CUTOFFS
-from lib.anatomy.schemas import SARCOPENIA
+from lib.anatomy.schemas import BODY_COMPOSITION, SARCOPENIA
 from lib.images import CTImage, read_ct
 from lib.images.files import write_ct
 from lib.models import Registry
@@ -373,3 +373,17 @@ def test_the_documentation_names_every_column():
     told_together = tuple(f"{region}_" for region in regions if f"`{region}_...`" in text)
     missing = [name for name in columns(SARCOPENIA) if f"`{name}`" not in text and not name.startswith(told_together)]
     assert missing == []
+
+
+def test_the_whole_body_has_volumes_and_says_what_it_does_not_show(slice_file, none, tmp_path):
+    out = tmp_path / "results"
+    arguments = [str(slice_file), "--out", str(out), "--task", "body_composition", "--models", str(none), "--quiet"]
+    assert main(arguments) == 0
+    (row,) = rows_of(out).values()
+    assert list(row) == list(columns(BODY_COMPOSITION))
+    assert row["status"] == "analysed", row["reason"]
+    assert float(row["muscle_volume_cm3"]) > 10
+    assert (row["waist_muscle_cm2"], row["torso_muscle_cm3"], row["waist_smi_cm2_m2"]) == ("", "", "")
+    assert "waist" in row["not_measured"]
+    with Image.open(out / row["overlay"]) as picture:
+        assert picture.format == "PNG"
