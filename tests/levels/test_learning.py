@@ -8,7 +8,7 @@ import torch
 
 from lib.levels.learning import ROWS, Sample, augmented, batches, loss_of
 from lib.levels.network import LevelNet, counts
-from lib.levels.targets import IDENTITIES
+from lib.levels.targets import IDENTITIES, RIB
 
 N = 200
 
@@ -65,6 +65,21 @@ def test_what_is_not_known_teaches_nothing(sample):
     parts = {name: float(part.detach()) for name, part in loss_of(found, only_identity, seen).items()}
     assert parts["identity"] > 0
     assert parts["rib"] == parts["crest"] == parts["transitional"] == parts["endplate"] == parts["superior"] == 0
+
+
+def test_a_missed_variant_costs_more_than_as_many_other_rows(sample):
+    torch.manual_seed(0)
+    found = LevelNet().eval()(sample.frontal[None], sample.sagittal[None])
+    sure_of_normal = torch.zeros_like(found["rib"])
+    sure_of_normal[:, RIB.index("normal")] = 5.0
+
+    def loss(level):
+        targets = sample.targets[None].clone()
+        targets[:, 3] = RIB.index("normal")
+        targets[:, 3][targets[:, 0] == IDENTITIES.index(level)] = RIB.index("short")
+        return float(loss_of(found | {"rib": sure_of_normal}, targets, sample.frontal[None])["rib"])
+
+    assert loss("T12") > 3 * loss("T8")
 
 
 def test_that_an_anchor_is_nowhere_is_learnt_only_from_an_image_that_is_known(sample):
