@@ -383,7 +383,8 @@ def test_the_whole_body_has_volumes_and_says_what_it_does_not_show(slice_file, n
     assert list(row) == list(columns(BODY_COMPOSITION))
     assert row["status"] == "analysed", row["reason"]
     assert float(row["muscle_volume_cm3"]) > 10
-    assert (row["waist_muscle_cm2"], row["torso_muscle_cm3"], row["waist_smi_cm2_m2"]) == ("", "", "")
+    assert (row["waist_muscle_cm2"], row["waist_smi_cm2_m2"], row["torso_smi_cm3_m2"]) == ("", "", "")
+    assert row["torso_missing"] == "neck and mid-thigh"
     assert "waist" in row["not_measured"]
     with Image.open(out / row["overlay"]) as picture:
         assert picture.format == "PNG"
