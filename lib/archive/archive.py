@@ -19,15 +19,15 @@ import numpy.typing as npt
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
 
-from lib.archive.headers import BULK, Instance, is_instance, read_instance
+from lib.archive.headers import PIXELS, Instance, is_instance, read_instance
 from lib.archive.index import ArchiveIndex
 from lib.archive.pixels import frame_values, plain_frame, stored_frame
 from lib.archive.volumes import FrameCopies, Volume, headers, read_volume_header, series_and_frame, series_attributes
 from lib.background import Repeating
 from lib.disk import make_folder, sync_folder
 from lib.images.dicom import DAMAGED, said_of
-from lib.images.files import image_suffix
 from lib.images.faults import refusing_passing_faults
+from lib.images.files import image_suffix
 from lib.refusals import BadImage, Refusal
 
 _NOT_LOOKED_INTO = ("sarcopenia", "labels")  # what the store, and MONAI Label before it, keep there
@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
 class Archive:
     """The DICOM files in a studies folder, and its NIfTI and NRRD files as the series that they would be.
 
-    Nothing is read while it is made: :meth:`begin` starts looking in the background, and what is found is kept in a file
-    of its own, so that a later start looks only at what has changed.
+    Nothing is read while it is made: :meth:`begin` starts looking in the background, and what is found is kept in a
+    file of its own, so that a later start looks only at what has changed.
 
     Args:
         studies: the folder with the images.
@@ -65,7 +65,7 @@ class Archive:
         self._next_scan = 0.0
         self._repeating: Repeating | None = None
         self.received: Callable[[Path], None] | None = None
-        """Told of every stored object that is no image (such as a SEG); what it refuses is said to whoever stored it."""
+        """Told of every stored object that is no image, such as a SEG; who stored it hears what it refuses."""
 
     # Looking at the folder
 
@@ -323,6 +323,14 @@ class Archive:
         found = self._index.ct_series_in(file)
         return (found[0][1], found[0][0]) if len(found) == 1 else None
 
+    def why_not(self, file: str) -> str:
+        """Why a case is not served, or ""; of a folder the reason of its first file.
+
+        Args:
+            file: as in :meth:`series_of_case`.
+        """
+        return self._index.reason(file)
+
     def _look_now(self, path: str) -> None:
         """Take a file in before the next scan comes to it."""
         try:
@@ -415,8 +423,7 @@ def _checked(part: Path) -> Instance:
 
 @lru_cache(maxsize=16)
 def _volume_headers(volume: Volume) -> list[bytes]:
-    pixels = {"7FE00010": {"vr": "OW", "BulkDataURI": f"{BULK}7FE00010"}}
-    return [json.dumps(header | pixels, separators=(",", ":")).encode() for header in headers(volume)]
+    return [json.dumps(header | PIXELS, separators=(",", ":")).encode() for header in headers(volume)]
 
 
 def _as_dataset(header: dict[str, Any]) -> pydicom.Dataset:

@@ -20,7 +20,8 @@ BULK = "bulk:"
 """With what a BulkDataURI begins in the index; the address of the server comes in its place."""
 _BULK_BYTES = 1024
 _INLINE = 1 << 40
-_PIXELS = 0x7FE00010
+PIXELS = {"7FE00010": {"vr": "OW", "BulkDataURI": f"{BULK}7FE00010"}}
+"""The pixels in a header as DICOM JSON."""
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"UC", b"UN", b"UR", b"UT", b"SQ"}
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
@@ -110,7 +111,7 @@ def read_instance(path: Path, *, name: str) -> Instance | None:
             frames=max(1, _whole(header.get("NumberOfFrames"))) if has_pixels else 0,
             pixels_at=at,
             pixel_bytes=length,
-            header=as_json(header) | ({"7FE00010": {"vr": "OW", "BulkDataURI": f"{BULK}7FE00010"}} if has_pixels else {}),
+            header=as_json(header) | (PIXELS if has_pixels else {}),
         )
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -46,6 +46,12 @@ SERIES_TAGS = (
     "00100200", "00101010", "00180015", "0020000D", "0020000E", "00200010", "00200011", "00200052", "00400244",
     "00400245",
 )  # fmt: skip
+
+
+_OF_INSTANCE = [field.name for field in fields(Instance) if field.name != "header"]
+_OF_OUTLINE = [field.name for field in fields(Outline)]
+_OF_VOLUME = [field.name for field in fields(Volume)]
+_IN_ORDER = "series, number, sop"
 
 
 class ArchiveIndex:
@@ -107,10 +113,17 @@ class ArchiveIndex:
     def known_files(self) -> dict[str, tuple[int, int]]:
         """Size and modification time of all files that were looked at."""
         with self.reading() as connection:
-            return {path: (size, mtime) for path, size, mtime in connection.execute("SELECT path, size, mtime_ns FROM files")}
+            return {
+                path: (size, mtime)
+                for path, size, mtime in connection.execute("SELECT path, size, mtime_ns FROM files")
+            }
 
     def note(
-        self, connection: sqlite3.Connection, path: str, signature: tuple[int, int], found: Instance | Volume | str | None
+        self,
+        connection: sqlite3.Connection,
+        path: str,
+        signature: tuple[int, int],
+        found: Instance | Volume | str | None,
     ) -> None:
         """Note what a file is, in place of what it was before.
 
@@ -121,13 +134,10 @@ class ArchiveIndex:
             found: an instance, a volume, why it is neither, or ``None`` for a file that is no image.
         """
         self.forget(connection, [path])
-        reason, twin = (found, None) if isinstance(found, str) else (None, None)
+        reason = found if isinstance(found, str) else None
+        twin = None
         if isinstance(found, Volume):
-            values = {**asdict(found), "affine": json.dumps(found.affine)}
-            connection.execute(
-                f"INSERT OR REPLACE INTO volumes ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
-                list(values.values()),
-            )
+            _insert(connection, "volumes", {**asdict(found), "affine": json.dumps(found.affine)})
         elif isinstance(found, Instance):
             other = connection.execute("SELECT path FROM instances WHERE sop = ?", (found.sop,)).fetchone()
             if other:
@@ -138,15 +148,11 @@ class ArchiveIndex:
 
     def _add(self, connection: sqlite3.Connection, new: Instance) -> None:
         header = zlib.compress(json.dumps(new.header, separators=(",", ":")).encode(), 1)
-        connection.execute(
-            f"INSERT INTO instances VALUES ({', '.join('?' * 13)})",
-            (
-                *(new.path, new.path.rpartition("/")[0], new.sop, new.series, new.study, new.sop_class, new.syntax),
-                *(new.modality, new.number, new.frames, new.pixels_at, new.pixel_bytes, header),
-            ),
-        )
+        values = {name: getattr(new, name) for name in _OF_INSTANCE}
+        _insert(connection, "instances", {**values, "folder": new.path.rpartition("/")[0], "header": header})
         attributes = {tag: new.header[tag] for tag in SERIES_TAGS if tag in new.header}
-        connection.execute("INSERT OR IGNORE INTO series VALUES (?, ?, ?)", (new.series, new.study, json.dumps(attributes)))
+        row = (new.series, new.study, json.dumps(attributes))
+        connection.execute("INSERT OR IGNORE INTO series VALUES (?, ?, ?)", row)
 
     def forget(self, connection: sqlite3.Connection, paths: Iterable[str]) -> None:
         """Take files out, with the series that have none left; twins of them are looked at again."""
@@ -165,57 +171,57 @@ class ArchiveIndex:
     def refused(self) -> list[tuple[str, str]]:
         """Files that are not served, and why."""
         with self.reading() as connection:
-            return connection.execute("SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path").fetchall()
+            return connection.execute(
+                "SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path"
+            ).fetchall()
+
+    def reason(self, path: str) -> str:
+        """Why a file, or the first file in a folder that is not, is not served; or ""."""
+        query = (
+            "SELECT reason FROM files WHERE (path = ? OR path >= ? AND path < ?) AND reason IS NOT NULL ORDER BY path"
+        )
+        with self.reading() as connection:
+            row = connection.execute(query, (path, f"{path}/", f"{path}0")).fetchone()  # "0" comes after "/"
+        return str(row[0]) if row else ""
 
     # Searching
 
     def series(self, *, study: str | None = None) -> list[dict[str, Any]]:
         """Attributes of patient, study and series of DICOM files, as DICOM JSON, with the number of instances."""
-        conditions, values = _conditions({"study": study})
-        counted = "(SELECT count(*) FROM instances WHERE instances.series = series.uid)"
-        query = f"SELECT attributes, {counted} FROM series{conditions} ORDER BY study, uid"
+        columns = ["attributes", "(SELECT count(*) FROM instances WHERE instances.series = series.uid)"]
         with self.reading() as connection:
             return [
                 {**json.loads(attributes), "00201209": {"vr": "IS", "Value": [count]}}
-                for attributes, count in connection.execute(query, values)
+                for attributes, count in _select(connection, columns, "series", {"study": study}, "study, uid")
             ]
 
     def outlines(self, *, study: str | None = None) -> Iterator[Outline]:
         """What a search has to know of each image file, in the order of the cases' ids."""
-        conditions, values = _conditions({"study": study})
-        columns = [field.name for field in fields(Outline)]
         with self.reading() as connection:
-            query = f"SELECT {', '.join(columns)} FROM volumes{conditions} ORDER BY case_id"
-            for row in connection.execute(query, values):
-                yield Outline(**dict(zip(columns, row, strict=True)))
+            for row in _select(connection, _OF_OUTLINE, "volumes", {"study": study}, "case_id"):
+                yield Outline(**dict(zip(_OF_OUTLINE, row, strict=True)))
 
     def volumes(self, **wanted: str | None) -> list[Volume]:
         """Image files, by ``study``, ``series``, ``case_id`` or ``path``."""
-        conditions, values = _conditions(wanted)
-        columns = [field.name for field in fields(Volume)]
-        query = f"SELECT {', '.join(columns)} FROM volumes{conditions} ORDER BY case_id"
         with self.reading() as connection:
-            rows = [dict(zip(columns, row, strict=True)) for row in connection.execute(query, values)]
+            found = _select(connection, _OF_VOLUME, "volumes", wanted, "case_id")
+            rows = [dict(zip(_OF_VOLUME, row, strict=True)) for row in found]
         return [Volume(**row | {"affine": tuple(map(tuple, json.loads(row["affine"])))}) for row in rows]
 
     def headers(self, *, study: str, series: str | None = None, sop: str | None = None) -> list[bytes]:
         """The headers of instances, each a DICOM JSON object; those of a series in the order of their numbers."""
-        conditions, values = _conditions({"study": study, "series": series, "sop": sop})
-        query = f"SELECT header FROM instances{conditions} ORDER BY series, number, sop"
+        wanted = {"study": study, "series": series, "sop": sop}
         with self.reading() as connection:
-            return [zlib.decompress(row[0]) for row in connection.execute(query, values)]
+            return [zlib.decompress(row[0]) for row in _select(connection, ["header"], "instances", wanted, _IN_ORDER)]
 
     def instances(self, **wanted: str | None) -> list[Instance]:
         """DICOM files, by ``study``, ``series``, ``sop``, ``folder``, ``modality`` or ``path``."""
-        conditions, values = _conditions(wanted)
-        columns = "path, sop, series, study, sop_class, syntax, modality, number, frames, pixels_at, pixel_bytes, header"
-        query = f"SELECT {columns} FROM instances{conditions} ORDER BY series, number, sop"
-        names = columns.split(", ")[:-1]
         with self.reading() as connection:
-            return [
-                Instance(**dict(zip(names, row[:-1], strict=True)), header=json.loads(zlib.decompress(row[-1])))
-                for row in connection.execute(query, values)
-            ]
+            rows = _select(connection, [*_OF_INSTANCE, "header"], "instances", wanted, _IN_ORDER).fetchall()
+        return [
+            Instance(**dict(zip(_OF_INSTANCE, row[:-1], strict=True)), header=json.loads(zlib.decompress(row[-1])))
+            for row in rows
+        ]
 
     def places(self, series: str) -> list[tuple[str, str]]:
         """The folders in which the files of a series lie, each with a modality."""
@@ -241,7 +247,17 @@ class ArchiveIndex:
             }
 
 
-def _conditions(wanted: dict[str, str | None]) -> tuple[str, Sequence[str]]:
+def _select(
+    connection: sqlite3.Connection, columns: Sequence[str], table: str, wanted: Mapping[str, str | None], order: str
+) -> sqlite3.Cursor:
+    """Rows of a table; values of ``None`` do not count."""
     named = {name: value for name, value in wanted.items() if value is not None}
-    text = " AND ".join(f"{name} = ?" for name in named)
-    return (f" WHERE {text}" if text else ""), list(named.values())
+    where = " AND ".join(f"{name} = ?" for name in named) or "1"
+    query = f"SELECT {', '.join(columns)} FROM {table} WHERE {where} ORDER BY {order}"  # noqa: S608 (our own names)
+    return connection.execute(query, list(named.values()))
+
+
+def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> None:
+    marks = ", ".join("?" * len(values))
+    query = f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 (our own names)
+    connection.execute(query, list(values.values()))

@@ -100,7 +100,7 @@ def _decoded(data: bytes, syntax: str, instance: Instance) -> npt.NDArray:
             pixel_representation=_number(header, "00280103"),
             planar_configuration=_number(header, "00280006"),
         )
-    except DAMAGED + (RuntimeError,) as error:
+    except (*DAMAGED, RuntimeError) as error:
         raise BadImage(f"The pixels of {instance.path} cannot be decoded ({said_of(error)}).") from error
 
 
@@ -134,7 +134,7 @@ def _fragments(path: Path, at: int, frames: int, signature: tuple[int, int]) -> 
     with path.open("rb") as file:
         file.seek(at)
         items = list(_items(file))
-        offsets = ()
+        offsets: tuple[int, ...] = ()
         if items and items[0][1] >= 4:
             table = _read(file, *items[0])
             offsets = struct.unpack(f"<{len(table) // 4}L", table[: len(table) // 4 * 4])

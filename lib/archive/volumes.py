@@ -107,7 +107,7 @@ def order_of(path: Path) -> FrameOrder:
             nifti: Any = nib.load(path)
             shape, affine = tuple(nifti.shape), np.asarray(nifti.affine, dtype=np.float64)
         else:
-            reader = sitk.ImageFileReader()
+            reader: Any = sitk.ImageFileReader()
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
             shape, affine = tuple(reader.GetSize()), affine_of(reader)
@@ -162,13 +162,13 @@ def headers(volume: Volume) -> Iterator[dict[str, Any]]:
     axis = int(np.abs(step).argmax())
     for frame in range(volume.frames):
         position = origin + frame * step
-        yield {
-            **common,
+        own = {
             "00080018": _value("UI", instance_uid(volume.series, frame)),
             "00200013": _value("IS", frame + 1),
             "00200032": _value("DS", *map(_ds, position)),
             "00201041": _value("DS", _ds(position[axis])),
         }
+        yield dict(sorted({**common, **own}.items()))
 
 
 def _common(volume: Volume) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _common(volume: Volume) -> dict[str, Any]:
     }
     if volume.phantom:
         common["00204000"] = _value("LT", "digital phantom, not a patient")
-    return dict(sorted(common.items()))
+    return common
 
 
 def series_attributes(outline: Outline) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def picture(
     Args:
         values: (row, column) as stored, or (row, column, colour).
         header: of the instance, as DICOM JSON.
-        window: centre and width, as ``50,400``; by default soft tissue for CT, else what the header says, else all values.
+        window: centre and width, as ``50,400``; by default soft tissue for CT, else what the header says, else all
+            values.
         size: largest width and height, as ``128,128``.
         media_type: ``image/jpeg`` or ``image/png``.
 

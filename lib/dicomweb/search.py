@@ -77,7 +77,8 @@ class Search:
     def matches(self, attributes: Mapping[str, Any]) -> bool:
         """Whether an object, as DICOM JSON, is one of those that are searched for."""
         return all(
-            value in ("", "*") or self._is_in(tag, value, attributes.get(tag, {})) for tag, value in self.filters.items()
+            value in ("", "*") or self._is_in(tag, value, attributes.get(tag, {}))
+            for tag, value in self.filters.items()
         )
 
     def _is_in(self, tag: str, wanted: str, element: Mapping[str, Any]) -> bool:

@@ -54,9 +54,13 @@ def _item(outcome: Outcome) -> dict[str, Any]:
         item["00081190"] = _value("UR", outcome.url)
     if outcome.sentence:
         reasons = {409: _DUPLICATE, 507: _OUT_OF_RESOURCES}
-        tag, reason = ("00081196", _NOT_MATCHED) if outcome.url else (
-            "00081197",
-            reasons.get(outcome.status, _CANNOT_UNDERSTAND),
+        tag, reason = (
+            ("00081196", _NOT_MATCHED)
+            if outcome.url
+            else (
+                "00081197",
+                reasons.get(outcome.status, _CANNOT_UNDERSTAND),
+            )
         )
         item[tag] = _value("US", reason)
         item["00000902"] = _value("LO", outcome.sentence[:_LONGEST_COMMENT])

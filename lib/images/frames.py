@@ -71,4 +71,6 @@ def refuse_skewed_rows(order: FrameOrder, name: str) -> None:
     """
     x, y = order.affine[:3, 0], order.affine[:3, 1]
     if abs(x @ y) > _RIGHT_ANGLE * np.linalg.norm(x) * np.linalg.norm(y):
-        raise BadImage(f"The rows and columns of {name} are not at right angles; DICOM cannot hold it, nor OHIF show it.")
+        raise BadImage(
+            f"The rows and columns of {name} are not at right angles: DICOM cannot hold it, OHIF not show it."
+        )

@@ -1,7 +1,7 @@
 """DICOMweb on the studies folder, at the addresses at which the OHIF inside MONAI Label looks for it.
 
-``/proxy/dicom`` is the root; ``qido``, ``wado`` and ``stow`` behind it mean the same, because that OHIF names one of them in
-front of every request. Nothing here waits in the event loop: endpoints that read files run in worker threads.
+``/proxy/dicom`` is the root; ``qido``, ``wado`` and ``stow`` behind it mean the same, because that OHIF names one of
+them in front of every request. Nothing here waits in the event loop: endpoints that read files run in worker threads.
 """
 
 from __future__ import annotations
@@ -146,7 +146,11 @@ def retrieve(
     forms = media.accepted(request.headers.get("accept", ""))
     if sop is not None and forms[0].media_type == _DICOM:
         content = archive.file(sop)
-        return FileResponse(content, media_type=_DICOM) if isinstance(content, Path) else Response(content, media_type=_DICOM)
+        return (
+            FileResponse(content, media_type=_DICOM)
+            if isinstance(content, Path)
+            else Response(content, media_type=_DICOM)
+        )
     contents = (archive.file(uid) for uid in uids)
     body, kind = compose(
         Part(media_type=_DICOM, content=content.read_bytes() if isinstance(content, Path) else content)
@@ -156,7 +160,7 @@ def retrieve(
 
 
 @_get("/studies/{study}/series/{series}/instances/{sop}/bulkdata/{tag}")
-def bulk_data(request: Request, user: _Reader, study: str, series: str, sop: str, tag: str) -> Response:  # noqa: ARG001
+def bulk_data(*, request: Request, user: _Reader, study: str, series: str, sop: str, tag: str) -> Response:  # noqa: ARG001
     """The value of an element that is too large for the headers."""
     try:
         number = int(tag, 16)
@@ -173,7 +177,7 @@ def bulk_data(request: Request, user: _Reader, study: str, series: str, sop: str
 
 
 @_get("/studies/{study}/series/{series}/instances/{sop}/frames/{numbers}")
-def frames(request: Request, user: _Reader, study: str, series: str, sop: str, numbers: str) -> Response:  # noqa: ARG001
+def frames(*, request: Request, user: _Reader, study: str, series: str, sop: str, numbers: str) -> Response:  # noqa: ARG001
     """One frame or several, as they are stored or without compression, whichever is accepted."""
     archive = _archive()
     wanted = _frame_numbers(numbers)
@@ -202,6 +206,7 @@ def frames(request: Request, user: _Reader, study: str, series: str, sop: str, n
     "/studies/{study}/thumbnail",
 )
 def rendered(
+    *,
     request: Request,
     user: _Reader,  # noqa: ARG001
     study: str,
@@ -242,7 +247,9 @@ async def store(request: Request, user: _Annotator, study: str | None = None) ->
 
 
 def _store_all(body: bytes, kind: str, study: str | None, root: str) -> Response:
-    contents = [body] if kind.startswith(_DICOM) and not kind.startswith(_JSON) else [p.content for p in parse(body, kind)]
+    contents = (
+        [body] if kind.startswith(_DICOM) and not kind.startswith(_JSON) else [p.content for p in parse(body, kind)]
+    )
     archive = _archive()
     outcomes = [_store_one(archive, content, study, root) for content in contents]
     named = next((outcome.url.partition("/series/")[0] for outcome in outcomes if outcome.url), "")
