@@ -150,12 +150,9 @@ class TestReading:
 
 
 class TestStoring:
-    def test_a_series_becomes_a_case(self, client, served):
+    def test_a_series_becomes_a_case(self, client, served, tmp_path):
         uid = f"1.7.{int(client.base_url.endswith('wado'))}"
-        datasets = [ct(uid, number) for number in (1, 2)]
-        for dataset in datasets:
-            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        datasets = [pydicom.dcmread(write(tmp_path / f"{number}", ct(uid, number))) for number in (1, 2)]
         answer = client.store_instances(datasets)
         assert len(answer.ReferencedSOPSequence) == 2
         assert uid in served.store.list_images()
@@ -173,10 +170,8 @@ class TestStoring:
         assert (answer.status_code, len(answer.json()["00081198"]["Value"])) == (202, 1)
         assert "no DICOM file" in answer.headers["Warning"]
 
-    def test_an_object_of_another_study_is_refused(self, client):
-        dataset = ct("1.9.1", 1)
-        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    def test_an_object_of_another_study_is_refused(self, client, tmp_path):
+        dataset = pydicom.dcmread(write(tmp_path / "x", ct("1.9.1", 1)))
         with pytest.raises(requests.HTTPError, match="409"):
             client.store_instances([dataset], study_instance_uid="1.2.0")
 
