@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +16,8 @@ from lib.archive.headers import Instance
 from lib.archive.volumes import Outline, Volume
 
 _VERSION = 1
+# Some file systems keep times to two seconds: a file that young may change again without looking changed.
+_RACY_NS = 2_000_000_000
 _TABLES = """
 CREATE TABLE files (  -- every file that was looked at, so that it is looked at again only when it changes
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -65,6 +68,7 @@ class ArchiveIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._state: tuple[Any, tuple[int, bool]] | None = None
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
@@ -257,9 +261,26 @@ class ArchiveIndex:
 
     def state(self) -> tuple[int, bool]:
         """A number that grows with every change of DICOM files, and whether all files have been looked at once."""
-        with self.reading() as connection:
-            changes, complete = connection.execute("SELECT changes, complete FROM state").fetchone()
-        return changes, bool(complete)
+        seen = self._signature()
+        if self._state is None or self._state[0] != seen:
+            with self.reading() as connection:
+                changes, complete = connection.execute("SELECT changes, complete FROM state").fetchone()
+            state = changes, bool(complete)
+            racy = any(abs(time.time_ns() - mtime_ns) < _RACY_NS for _, mtime_ns in seen)
+            self._state = None if racy else (seen, state)
+            return state
+        return self._state[1]
+
+    def _signature(self) -> list[tuple[int, int]]:
+        """What changes with every commit; asking the database itself takes a hundred times as long."""
+        signature = []
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue  # the log is gone when nobody has the database open
+            signature.append((stat.st_size, stat.st_mtime_ns))
+        return signature
 
     def note_complete(self) -> None:
         """Note that all files have been looked at once."""
