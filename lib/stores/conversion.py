@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pydicom
 from lib.disk import sync_folder
 from lib.images import read_ct
 from lib.images.dicom import dicom_headers, patient_facts, patient_value
-from lib.images.files import ct_nifti
+from lib.images.files import compressed, ct_nifti
 from lib.stores.files import stage
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
@@ -29,7 +28,7 @@ def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> None:
     Raises:
         Refusal: the folder holds no single sound CT series.
     """
-    content = gzip.compress(ct_nifti(read_ct(folder)).to_bytes(), compresslevel=1, mtime=0)
+    content = compressed(ct_nifti(read_ct(folder)))
     stage(content, scratch=scratch).replace(target)
     sync_folder(target.parent)
 
