@@ -53,6 +53,10 @@ class SourceSeries:
         """StudyInstanceUID."""
         return str(self.instances[0].StudyInstanceUID)
 
+    def position(self, index: int) -> list[float]:
+        """ImagePositionPatient of a slice, counted along the third axis."""
+        return list((self.affine[:3, 3] + index * self.affine[:3, 2]) * LPS_TO_RAS)
+
     @property
     def is_phantom(self) -> bool:
         """Whether the series says that nobody was scanned."""
