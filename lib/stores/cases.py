@@ -7,14 +7,12 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, select, update
 
 from lib.refusals import Refusal
-from lib.stores.files import signature_of
-from lib.stores.folder import FoundImage, Listing, StudiesFolder
+from lib.stores.folder import FoundImage, ImageSource, Listing
 from lib.stores.index import CASES, EVENTS, ROW_BY_ROW, StoreIndex
 from lib.stores.names import check_name
 from lib.stores.plain import to_json
@@ -30,25 +28,24 @@ class Cases:
 
     Args:
         index: the store's index.
-        studies: the folder with the images.
+        source: where the images come from.
     """
 
-    def __init__(self, *, index: StoreIndex, studies: Path) -> None:
+    def __init__(self, *, index: StoreIndex, source: ImageSource) -> None:
         self._index = index
-        self._studies = studies
-        self._folder = StudiesFolder(studies)
+        self._source = source
         self._lock = threading.RLock()
 
     def look(self, *, force: bool = False) -> None:
         """Bring the table up to date with the folder, if that may have changed."""
         with self._lock:
-            listing = self._folder.changes(force=force)
+            listing = self._source.changes(force=force)
             if listing is None:
                 return
             try:
                 self._apply(listing)
             except BaseException:
-                self._folder.forget()
+                self._source.forget()
                 raise
 
     def present(self, image_id: str) -> Row:
@@ -101,7 +98,7 @@ class Cases:
     def note_fault(self, case: Row, sentence: str) -> None:
         """Note why an image cannot be used, until its file changes."""
         with self._index.writing() as connection:
-            self.change(connection, case.id, fault=sentence, fault_signature=self._signature(case.file))
+            self.change(connection, case.id, fault=sentence, fault_signature=self._source.signature(case.file))
             note(connection, "image_fault", {"image": case.id, "reason": sentence})
 
     def faulty(self) -> set[str]:
@@ -113,7 +110,7 @@ class Cases:
     def is_there(self, connection: Connection, image_id: str) -> bool:
         """Whether the file of a known image exists at this moment."""
         file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
-        return (self._studies / file).exists()
+        return self._source.has(file)
 
     def _apply(self, listing: Listing) -> None:
         with self._index.reading() as connection:
@@ -139,7 +136,7 @@ class Cases:
             for image_id, values in changed.items():
                 # Another process may have added or removed the image since; each of them does that to the file first.
                 state, file = known[image_id]
-                there = (self._studies / values.get("file", file)).exists()
+                there = self._source.has(values.get("file", file))
                 if there == (values["state"] == PRESENT):
                     unchanged = (CASES.c.id == image_id, CASES.c.state == state)
                     connection.execute(update(CASES).where(*unchanged).values(**values))
@@ -153,15 +150,11 @@ class Cases:
         with self._index.reading() as connection:
             query = select(CASES.c.id, CASES.c.file, CASES.c.fault_signature).where(CASES.c.fault.is_not(None))
             faulty = connection.execute(query).all()
-        mended = [case.id for case in faulty if self._signature(case.file) != case.fault_signature]
+        mended = [case.id for case in faulty if self._source.signature(case.file) != case.fault_signature]
         if mended:
             with self._index.writing() as connection:
                 for image_id in mended:
                     self.change(connection, image_id, fault=None, fault_signature=None)
-
-    def _signature(self, file: str) -> str:
-        path = self._studies / file
-        return signature_of(path) if path.exists() else ""
 
 
 def note(connection: Connection, kind: str, facts: Mapping[str, Any]) -> None:
