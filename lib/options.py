@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from lib.refusals import Refusal
+from lib.stores.pacs import PACS_OPTIONS, PacsOptions
 from lib.stores.queue_rules import QueueRules
 from lib.trainers.policy import TrainingPolicy
 
 _TRAINING = ("retrain_after", "auto_train", "train_preset", "promote_tolerance", "promote_worst_tolerance")
 _QUEUE = tuple(field.name for field in fields(QueueRules))
 _MONAI_LABEL = ("server_mode",)
-NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", *_TRAINING, *_QUEUE)
+_PACS = tuple(f"pacs_{name}" for name in PACS_OPTIONS)
+NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", "workspace", *_PACS, *_TRAINING, *_QUEUE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,9 @@ class AppOptions:
         models: folder of the trained models; "" for the app's own.
         index_url: of a PostgreSQL database for the store's index; "" for a file beside the labels.
         auto_score: whether cases are scored by themselves.
+        workspace: with a PACS, the folder for labels and everything else that the store keeps; "" for one beside the
+            app.
+        pacs: how a PACS is reached, without its address, which is in ``--studies``.
         training: when trainings begin, and which versions answer.
         queue: how cases are handed out.
     """
@@ -30,6 +35,8 @@ class AppOptions:
     models: str
     index_url: str
     auto_score: bool
+    workspace: str
+    pacs: PacsOptions
     training: TrainingPolicy
     queue: QueueRules
 
@@ -50,6 +57,8 @@ class AppOptions:
             models=conf.get("models") or "",
             index_url=conf.get("index_url") or "",
             auto_score=score == "true",
+            workspace=conf.get("workspace") or "",
+            pacs=PacsOptions.from_conf(conf, url=""),
             training=TrainingPolicy.from_conf(conf),
             queue=QueueRules.from_conf(conf),
         )

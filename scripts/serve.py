@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="serve.py", description="Start the server on a folder of CTs.")
-    parser.add_argument("--studies", default=str(STUDIES), help="folder of CTs (default: datastore)")
+    parser.add_argument(
+        "--studies", default=str(STUDIES), help="folder of CTs, or http(s)://HOST/dicom-web (default: datastore)"
+    )
     parser.add_argument("--models", default=str(MODELS), help="folder of trained models (default: that of the app)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
@@ -81,14 +83,16 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def studies_folder(studies: str) -> Path:
-    """The folder that ``--studies`` names, absolute.
+def studies_folder(studies: str) -> Path | str:
+    """The folder that ``--studies`` names, absolute, or the address of a DICOMweb server as it is.
 
     Raises:
-        Stop: it is an address, or no folder.
+        Stop: it is an address of something else, or no folder.
     """
+    if studies.startswith(("http://", "https://")):
+        return studies
     if "://" in studies:
-        raise Stop(f"--studies {studies} is an address, and only folders can be served as yet: give a folder of CTs.")
+        raise Stop(f"--studies {studies} is no address of a DICOMweb server: those begin with http:// or https://.")
     folder = Path(studies).expanduser().resolve()
     if not folder.is_dir():
         raise Stop(f"The folder {folder} is not there: make it, or name another one with --studies.")
@@ -154,7 +158,7 @@ def enter_environment(arguments: Sequence[str]) -> None:
     become([str(environment.python), __file__, *arguments])
 
 
-def server_command(*, studies: Path, conf: Mapping[str, str], host: str, port: int) -> list[str]:
+def server_command(*, studies: Path | str, conf: Mapping[str, str], host: str, port: int) -> list[str]:
     """MONAI Label's own start command; its shell script `monailabel` is passed by, it takes any Python on the path."""
     options = [word for name, value in conf.items() for word in ("--conf", name, value)]
     return [
@@ -164,7 +168,7 @@ def server_command(*, studies: Path, conf: Mapping[str, str], host: str, port: i
     ]
 
 
-def server_environment(*, studies: Path, conf: Mapping[str, str], host: str) -> dict[str, str]:
+def server_environment(*, studies: Path | str, conf: Mapping[str, str], host: str) -> dict[str, str]:
     """What the server and its background jobs read from the environment, most of it once, at import."""
     python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {

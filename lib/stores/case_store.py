@@ -33,13 +33,15 @@ from lib.stores.runs import RunKeeping
 from lib.stores.scores import ScoreKeeping
 from lib.stores.stored_tasks import labelled_mark
 
+_REFUSALS_TOLD = 20
+
 
 class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
     """Cases in a folder or a PACS, and everything people and models have said about them.
 
-    The image files lie in the studies folder, or in the PACS, and are never changed. What the store adds lies in its sub-folder
-    ``sarcopenia``: the index, the label revisions with a sidecar each, converted DICOM, and removed images. Several
-    processes may use one store at once.
+    The image files lie in the studies folder, or in the PACS, and are never changed. What the store adds lies in its
+    sub-folder ``sarcopenia``: the index, the label revisions with a sidecar each, converted DICOM, DICOM objects made
+    from labels, and removed images. Several processes may use one store at once.
 
     A label's id is its image's id. The tag ``final`` stands for the newest label of the case over all tasks, a task's
     name for that task's newest label, ``TASK@NUMBER`` for any revision of it; every other tag, such as ``original``,
@@ -50,7 +52,6 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
             what the store adds.
         index_url: an SQLAlchemy URL of a PostgreSQL database; by default an SQLite file beside the labels.
         pacs: the DICOMweb server that the images come from and that labels are brought to; without one, the folder.
-        pacs_cache_bytes: what converted images of a PACS may take; those that were not used for longest are deleted.
 
     Raises:
         Refusal: the folder is missing or cannot be written, or the index cannot be opened.
@@ -62,7 +63,6 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         *,
         index_url: str | None = None,
         pacs: PacsOptions | None = None,
-        pacs_cache_bytes: int = 20 << 30,
     ) -> None:
         self._studies = Path(studies).resolve()
         if not self._studies.is_dir():
@@ -73,7 +73,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         self._converted = self._own / "converted"
         self._removed = self._own / "removed"
         self._facts = self._own / "facts"
-        self._converted_limit_bytes = None if pacs is None else pacs_cache_bytes
+        self._converted_limit_bytes = None if pacs is None else pacs.cache_bytes
         self.learnt_from_phantoms = _never
         try:
             for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
@@ -125,6 +125,17 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
     def unwanted_series(self) -> dict[str, str]:
         """The CT series of the PACS that are no cases, with the reason."""
         return {} if self._pacs_images is None else self._pacs_images.unwanted()
+
+    def archive_state(self) -> dict[str, Any]:
+        """How the exchange with the archive stands, for ``/info/``."""
+        waiting, received = self.undelivered(), self.received()
+        return {
+            "waiting": len(waiting),
+            "error": next((each.error for each in waiting if each.error), ""),
+            "taken_in": sum(each.taken for each in received),
+            "refused": [vars(each) for each in received if not each.taken][:_REFUSALS_TOLD],
+            "series_not_wanted": len(self.unwanted_series()),
+        }
 
     def close(self) -> None:
         """Close the index; the store cannot be used afterwards."""

@@ -6,13 +6,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import requests
 from dicomweb_client.api import DICOMwebClient
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from requests.adapters import HTTPAdapter
 from sqlalchemy import select, update
@@ -40,14 +41,61 @@ class PacsOptions:
         ca_file: a file with the certificates that vouch for the server; "" for those of the system.
         min_slices: a series with fewer is no case.
         query: further attributes to search series by, such as ``StudyDate``.
+        cache_bytes: what converted images may take; those that were not used for longest are deleted.
+        every_s: seconds between two questions after new series and segmentations.
     """
 
     url: str
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     ca_file: str = ""
     min_slices: int = 10
-    query: Mapping[str, str] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    cache_bytes: int = 20 << 30
+    every_s: float = 30.0
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, str], *, url: str) -> PacsOptions:
+        """Read and check the options ``pacs_...``.
+
+        Raises:
+            Refusal: one cannot have that value.
+        """
+        found: dict[str, Any] = {}
+        for name, kind, least in (("min_slices", int, 1), ("cache_gb", float, 0), ("every_s", float, 1)):
+            said = conf.get(f"pacs_{name}")
+            if said:
+                try:
+                    found[name] = kind(said)
+                except ValueError as error:
+                    raise Refusal(f"pacs_{name} is a number, not {said!r}.") from error
+                if not least <= found[name] < 1e6:
+                    raise Refusal(f"pacs_{name} is at least {least}, not {said}.")
+        if "cache_gb" in found:
+            found["cache_bytes"] = int(found.pop("cache_gb") * (1 << 30))
+        query = [each.partition("=") for each in (conf.get("pacs_query") or "").split(",") if each.strip()]
+        if wrong := [name for name, _, value in query if not value or not tag_for_keyword(name.strip())]:
+            raise Refusal(f"pacs_query is like StudyDate=20250101-20251231,PatientID=A*; {wrong[0]!r} is not.")
+        ca_file = conf.get("pacs_ca") or ""
+        if ca_file and not Path(ca_file).is_file():
+            raise Refusal(f"pacs_ca is a file of certificates; there is no {ca_file}.")
+        password_file = conf.get("pacs_password_file") or ""
+        try:
+            password = Path(password_file).read_text(encoding="utf-8").strip() if password_file else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refusal(f"pacs_password_file is a file with a password; {password_file} cannot be read.") from error
+        return cls(
+            url=url,
+            user=conf.get("pacs_user") or "",
+            password=password,
+            ca_file=ca_file,
+            query={name.strip(): value.strip() for name, _, value in query},
+            **found,
+        )
+
+
+PACS_OPTIONS = ("user", "password_file", "ca", "min_slices", "query", "cache_gb", "every_s")
+"""The names of the options, without the ``pacs_`` before them."""
 
 
 class _Adapter(HTTPAdapter):
@@ -75,7 +123,7 @@ class Pacs:
             session.verify = options.ca_file
         self._client = DICOMwebClient(options.url.rstrip("/"), session=session)
         self._client.set_http_retry_params(retry=False)  # whoever asks tries again
-        self._query = dict(options.query or {})
+        self._query = dict(options.query)
 
     def series(self, modality: str) -> list[Dataset]:
         """What the server says of all its series of a modality.
@@ -193,7 +241,7 @@ def _answers() -> Iterator[None]:
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
-            sentence = "The PACS refuses this user and password (--conf pacs_user, pacs_password)."
+            sentence = "The PACS refuses this user and password (--conf pacs_user, pacs_password_file)."
         else:
             sentence = f"The PACS refused with the status {status}."
         raise Refusal(sentence, status=503) from error
@@ -252,8 +300,8 @@ class PacsImages:
         if not rows and not gone:
             return
         with self._index.writing() as connection:
-            for row in rows:
-                connection.execute(self._index.upsert(SERIES, row))
+            for new in rows:
+                connection.execute(self._index.upsert(SERIES, new))
             for uid in gone:
                 connection.execute(update(SERIES).where(SERIES.c.uid == uid).values(there=False))
             stamp = {"key": _GENERATION, "value": str(time.time_ns())}
