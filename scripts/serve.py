@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     """Check what can be checked beforehand, set what the server reads from its environment, and become the server."""
     options = parse(arguments)
     check_host(options.host, allow_remote=options.allow_remote)
-    studies = studies_folder(options.studies)
+    studies = options.studies if is_dicomweb(options.studies) else studies_folder(options.studies)
     models = Path(options.models).expanduser().resolve()
     check_port(options.host, options.port)
     enter_environment(arguments)
@@ -83,16 +83,22 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def studies_folder(studies: str) -> Path | str:
-    """The folder that ``--studies`` names, absolute, or the address of a DICOMweb server as it is.
+def is_dicomweb(studies: str) -> bool:
+    """Whether ``--studies`` names a DICOMweb server."""
+    return studies.startswith(("http://", "https://"))
+
+
+def studies_folder(studies: str) -> Path:
+    """The folder that ``--studies`` names, absolute.
 
     Raises:
-        Stop: it is an address of something else, or no folder.
+        Stop: it is an address, or no folder.
     """
-    if studies.startswith(("http://", "https://")):
-        return studies
     if "://" in studies:
-        raise Stop(f"--studies {studies} is no address of a DICOMweb server: those begin with http:// or https://.")
+        raise Stop(
+            f"--studies {studies} is no folder: scripts/serve.py takes a DICOMweb server at http:// or https://, and "
+            "nothing else that is an address."
+        )
     folder = Path(studies).expanduser().resolve()
     if not folder.is_dir():
         raise Stop(f"The folder {folder} is not there: make it, or name another one with --studies.")
