@@ -104,6 +104,21 @@ def holds_dicom(folder: Path) -> bool:
     return any(is_dicom(path) and not _is_directory(Path(path)) for path in files)
 
 
+def first_series(folder: Path) -> set[str]:
+    """The SeriesInstanceUIDs of the first DICOM files directly in a folder; unreadable ones are passed over."""
+    found = set()
+    try:
+        with os.scandir(folder) as entries:
+            files = [Path(e.path) for e in entries if e.is_file() and not e.name.startswith(".")][:_FILES_LOOKED_AT]
+        for path in files:
+            if is_dicom(path):
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+                found.add(str(header.get("SeriesInstanceUID") or ""))
+    except _DAMAGED:
+        return found
+    return found
+
+
 def ct_series(folder: Path) -> CTSeries:
     """The CT series whose files lie directly in a folder; files that cannot be used are set aside.
 

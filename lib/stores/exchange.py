@@ -298,13 +298,18 @@ class ExchangeKeeping(LabelKeeping):
 
     def case_of_series(self, uid: str) -> str:
         """The id of the case that is a DICOM series, or ""."""
+        self._cases.look()
+        there = select(CASES.c.id, CASES.c.facts).where(CASES.c.state == PRESENT)
         with self._index.reading() as connection:
-            query = select(CASES.c.id, CASES.c.facts).where(CASES.c.state == PRESENT)
-            named = query.where((CASES.c.id == uid) | CASES.c.facts.contains(f'"{uid}"', autoescape=True))
+            named = there.where((CASES.c.id == uid) | CASES.c.facts.contains(f'"{uid}"', autoescape=True))
             for row in connection.execute(named):
                 if row.id == uid or json.loads(row.facts).get("SeriesInstanceUID") == uid:
                     return str(row.id)
-        return ""
+        file = self._source.file_of(uid)  # what was never converted has no facts yet
+        if not file:
+            return ""
+        with self._index.reading() as connection:
+            return str(connection.execute(there.where(CASES.c.file == file)).scalar() or "")
 
     def _take(self, path: Path, header: Dataset, facts: SegmentationFacts, image_id: str) -> None:
         if not image_id:

@@ -161,7 +161,6 @@ class TestFromTheArchive:
             store.receive(tmp_path / "foreign.dcm")
         assert not store.receive(tmp_path / "foreign.dcm")
         (tmp_path / "late").rename(studies / "late")
-        store.get_image_uri("late")
         assert store.receive(tmp_path / "foreign.dcm")
         assert len(store.revisions("late")) == 1
 
@@ -180,4 +179,4 @@ class TestFromTheArchive:
         write_foreign(tmp_path / "foreign.dcm", source, muscles(), NAMES)
         store.save_label("dan", str(tmp_path / "foreign.dcm"), "final", {"user": "eve"})
         assert store.revisions("dan")[0].author == "eve"
-        assert SHAPE == read_grid(store.revisions("dan")[0].path).shape
+        assert read_grid(store.revisions("dan")[0].path).shape == SHAPE
