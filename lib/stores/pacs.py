@@ -99,10 +99,19 @@ PACS_OPTIONS = ("user", "password_file", "ca", "min_slices", "query", "cache_gb"
 
 
 class _Adapter(HTTPAdapter):
-    """Gives up on a server that does not answer."""
+    """Gives up on a server that does not answer, and trusts the certificates that were named, if any were.
+
+    The session's own setting would give way to REQUESTS_CA_BUNDLE in the environment.
+    """
+
+    def __init__(self, ca_file: str = "") -> None:
+        super().__init__()
+        self._ca_file = ca_file
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         kwargs["timeout"] = kwargs.get("timeout") or _TIMEOUT_S
+        if self._ca_file:
+            kwargs["verify"] = self._ca_file
         return super().send(request, **kwargs)
 
 
@@ -116,11 +125,9 @@ class Pacs:
     def __init__(self, options: PacsOptions) -> None:
         session = requests.Session()
         session.mount("http://", _Adapter())
-        session.mount("https://", _Adapter())
+        session.mount("https://", _Adapter(options.ca_file))
         if options.user:
             session.auth = (options.user, options.password)
-        if options.ca_file:
-            session.verify = options.ca_file
         self._client = DICOMwebClient(options.url.rstrip("/"), session=session)
         self._client.set_http_retry_params(retry=False)  # whoever asks tries again
         self._query = dict(options.query)

@@ -1,4 +1,4 @@
-"""A real Orthanc: its series are cases, labels come to it as DICOM objects, and segmentations in it become revisions."""
+"""A real Orthanc: its series are cases, labels go to it as DICOM objects, segmentations in it become revisions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lib.stores.dicom_label import read_dicom_label
 from lib.stores.geometry import read_grid
 from lib.stores.pacs import Pacs, PacsOptions, why_unwanted
 from tests.stores.dicom_cases import muscles, source_of, write_foreign, write_series
-from tests.stores.orthanc import Orthanc, free_port, running_orthanc
+from tests.stores.orthanc import Orthanc, behind_tls, free_port, running_orthanc
 
 NAMES = ("psoas", "paraspinal", "abdominal_wall")
 
@@ -266,12 +266,11 @@ class TestConnection:
         with pytest.raises(Refusal, match="user and password"):
             Pacs(orthanc.without_password()).series("CT")
 
-    def test_tls_with_and_without_the_certificate(self, tmp_path):
-        with running_orthanc(tmp_path / "tls", tls=True) as orthanc:
-            orthanc.upload(*write_series(tmp_path / "abdomen", "abdomen"))
-            assert len(Pacs(orthanc.options).series("CT")) == 1
+    def test_tls_with_and_without_the_certificate(self, orthanc, files, tmp_path):
+        with behind_tls(orthanc, tmp_path) as options:
+            assert len(Pacs(options).series("CT")) == 1
             with pytest.raises(Refusal, match="certificate"):
-                Pacs(replace(orthanc.options, ca_file="")).series("CT")
+                Pacs(replace(options, ca_file="")).series("CT")
 
     def test_what_is_no_dicomweb_server_is_told(self, orthanc: Orthanc):
         with pytest.raises(Refusal) as refused:
