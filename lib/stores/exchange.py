@@ -188,7 +188,10 @@ class ExchangeKeeping(LabelKeeping):
         Raises:
             Refusal: it is none, or 503, when it cannot be asked for now.
         """
-        return self._source.headers(self._cases.present(image_id).file)
+        case = self._cases.present(image_id)
+        if case.suffix:
+            return self.archive.datasets(self.dicom_identifiers(image_id)[1])
+        return self._source.headers(case.file)
 
     def _objects_of(
         self, revision: Revision, source: SourceSeries, facts: LabelFacts
@@ -305,11 +308,9 @@ class ExchangeKeeping(LabelKeeping):
             for row in connection.execute(named):
                 if row.id == uid or json.loads(row.facts).get("SeriesInstanceUID") == uid:
                     return str(row.id)
-        file = self._source.file_of(uid)  # what was never converted has no facts yet
-        if not file:
-            return ""
+        served = self.case_id(uid)
         with self._index.reading() as connection:
-            return str(connection.execute(there.where(CASES.c.file == file)).scalar() or "")
+            return str(connection.execute(there.where(CASES.c.id == served)).scalar() or "")
 
     def _take(self, path: Path, header: Dataset, facts: SegmentationFacts, image_id: str) -> None:
         if not image_id:

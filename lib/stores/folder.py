@@ -12,7 +12,7 @@ from typing import Protocol
 import pydicom
 from pydicom.dataset import Dataset
 
-from lib.images.dicom import ct_series, first_series, holds_dicom
+from lib.images.dicom import ct_series, holds_dicom
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import Refusal
 from lib.stores.files import signature_of
@@ -79,9 +79,6 @@ class ImageSource(Protocol):
     def headers(self, file: str) -> list[Dataset]:
         """The headers of the DICOM files of a series, in any order."""
 
-    def file_of(self, series_uid: str) -> str:
-        """The image that is a DICOM series, or ""."""
-
     def take_out(self, file: str, aside: Path) -> None:
         """Take an image out of the store; a file is kept ``aside``."""
 
@@ -147,20 +144,12 @@ class StudiesFolder:
         """The headers of the CT series in a folder.
 
         Raises:
-            Refusal: it is no folder, or holds no single CT series.
+            Refusal: it holds no single CT series.
         """
-        folder = self._path / file
-        if not folder.is_dir():
-            raise Refusal(f"{file} is no DICOM series.")
-        series = list(ct_series(folder).files.values())
+        series = list(ct_series(self._path / file).files.values())
         if len(series) > 1:
             raise Refusal(f"The folder {file} holds {len(series)} CT series.")
         return [pydicom.dcmread(path, stop_before_pixels=True) for path in series[0]]
-
-    def file_of(self, series_uid: str) -> str:
-        """The folder with a DICOM series, by the first files of each folder, or ""."""
-        folders = [name for name, is_case in self._dicom.items() if is_case]
-        return next((name for name in folders if series_uid in first_series(self._path / name)), "")
 
     def take_out(self, file: str, aside: Path) -> None:
         """Move a file or folder away."""

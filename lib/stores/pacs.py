@@ -383,10 +383,6 @@ class PacsImages:
         """
         return self._pacs.headers(self._known(file).study_uid, file)
 
-    def file_of(self, series_uid: str) -> str:
-        """The series itself, where it is wanted."""
-        return series_uid if self.has(series_uid) else ""
-
     def take_out(self, file: str, aside: Path) -> None:  # noqa: ARG002
         """Take a series out of the store; the server keeps it."""
         with self._index.writing() as connection:

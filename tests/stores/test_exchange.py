@@ -13,6 +13,7 @@ from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.dicom_label import read_dicom_label
 from lib.stores.geometry import read_grid
+from tests.stores.conftest import AFFINE
 from tests.stores.dicom_cases import SHAPE, muscles, source_of, write_foreign, write_series
 
 NAMES = ("psoas", "paraspinal", "abdominal_wall")
@@ -24,6 +25,7 @@ def cases(studies, write_ct):
     files = write_series(studies / "dan", "dan")
     write_ct(studies / "ann.nii.gz")
     store = CaseStore(studies)
+    store.archive.scan()
     yield store, source_of(files)
     store.close()
 
@@ -96,13 +98,26 @@ class TestToTheArchive:
         assert len(again.revisions("dan")) == 1
         again.close()
 
-    def test_a_case_without_a_dicom_series_waits_with_the_reason(self, cases, tmp_path):
+    def test_a_case_of_nifti_goes_as_the_series_that_it_is_served_as(self, cases, tmp_path):
         store, _ = cases
-        saved(store, "ann", tmp_path)
+        label = saved(store, "ann", tmp_path)
+        assert store.deliver() == 1
+        (segmentation,) = objects(store)["SEG"]
+        back = read_dicom_label(Path(segmentation.filename), grid=read_grid(Path(store.get_image_uri("ann"))))
+        assert np.array_equal(back["l3_muscle"], label)
+        served = store.dicom_identifiers("ann")
+        assert (segmentation.StudyInstanceUID, segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID) == served
+
+    def test_a_case_that_dicom_cannot_hold_waits_with_the_reason(self, cases, studies, write_ct, tmp_path):
+        store, _ = cases
+        sheared = AFFINE.copy()
+        sheared[0, 2] += 2
+        write_ct(studies / "eve.nii.gz", affine=sheared)
+        saved(store, "eve", tmp_path)
         assert store.deliver() == 0
         waiting = store.undelivered()[0]
-        assert waiting.image_id == "ann"
-        assert "no DICOM series" in waiting.error
+        assert (waiting.image_id, waiting.tries) == ("eve", 1)
+        assert waiting.error
         assert store.archive_state()["waiting"] == 1
 
 
@@ -161,6 +176,7 @@ class TestFromTheArchive:
             store.receive(tmp_path / "foreign.dcm")
         assert not store.receive(tmp_path / "foreign.dcm")
         (tmp_path / "late").rename(studies / "late")
+        store.archive.scan()
         assert store.receive(tmp_path / "foreign.dcm")
         assert len(store.revisions("late")) == 1
 
