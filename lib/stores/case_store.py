@@ -106,12 +106,13 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
 
     def _connect(self, options: PacsOptions | None) -> None:
         """Say where images come from and where labels are brought to."""
+        self.pacs: Pacs | None = None
         self._pacs_images: PacsImages | None = None
         if options is None:
             self._source: ImageSource = StudiesFolder(self._studies)
             self._archive = FolderObjects(self._own / "dicom")
             return
-        pacs = Pacs(options)
+        self.pacs = pacs = Pacs(options)
         fetched = self._own / "fetched"
         self._source = self._pacs_images = PacsImages(pacs, self._index, fetched, min_slices=options.min_slices)
         self._archive = PacsObjects(pacs)

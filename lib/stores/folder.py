@@ -79,6 +79,9 @@ class ImageSource(Protocol):
     def headers(self, file: str) -> list[Dataset]:
         """The headers of the DICOM files of a series, in any order."""
 
+    def identifiers(self, file: str) -> tuple[str, str] | None:
+        """StudyInstanceUID and SeriesInstanceUID, or ``None`` where they have to be looked up in the files."""
+
     def take_out(self, file: str, aside: Path) -> None:
         """Take an image out of the store; a file is kept ``aside``."""
 
@@ -150,6 +153,10 @@ class StudiesFolder:
         if len(series) > 1:
             raise Refusal(f"The folder {file} holds {len(series)} CT series.")
         return [pydicom.dcmread(path, stop_before_pixels=True) for path in series[0]]
+
+    def identifiers(self, file: str) -> tuple[str, str] | None:  # noqa: ARG002
+        """Not known here."""
+        return None
 
     def take_out(self, file: str, aside: Path) -> None:
         """Move a file or folder away."""

@@ -101,7 +101,7 @@ class ImageKeeping(Datastore):
             Refusal: 404 for an unknown id; 422 for a case that DICOM cannot hold, or that is damaged.
         """
         case = self._cases.present(image_id)
-        served = self.archive.series_of_case(case.file)
+        served = self._source.identifiers(case.file) or self.archive.series_of_case(case.file)
         if served is None:
             why = self.archive.why_not(case.file)
             raise BadImage(why or f"The case {image_id} is not served as a DICOM series.")

@@ -128,7 +128,9 @@ class Pacs:
         session.mount("https://", _Adapter(options.ca_file))
         if options.user:
             session.auth = (options.user, options.password)
-        self._client = DICOMwebClient(options.url.rstrip("/"), session=session)
+        self.url = options.url.rstrip("/")
+        self._session = session
+        self._client = DICOMwebClient(self.url, session=session)
         self._client.set_http_retry_params(retry=False)  # whoever asks tries again
         self._query = dict(options.query)
 
@@ -229,6 +231,28 @@ class Pacs:
             failed = answer.get("FailedSOPSequence") or [Dataset()]
             why = failed[0].get("FailureReason")
             raise Refusal(f"The PACS did not take the object (reason {why}).", status=503)
+
+    def forward(
+        self, method: str, path: str, *, query: str, headers: Mapping[str, str], body: bytes
+    ) -> requests.Response:
+        """Send on somebody's request, and give the answer before its body is read.
+
+        Args:
+            method: GET or POST.
+            path: below the DICOMweb root.
+            query: what stands behind the question mark, or "".
+            headers: to send with it.
+            body: of a POST.
+
+        Raises:
+            Refusal: 503, when the server does not answer, or does not let us in.
+        """
+        url = f"{self.url}/{path}" + (f"?{query}" if query else "")
+        with _answers():
+            answer = self._session.request(method, url, headers=dict(headers), data=body or None, stream=True)
+            if answer.status_code in (401, 403):
+                answer.raise_for_status()
+        return answer
 
 
 def _header(item: Mapping[str, Any]) -> Dataset:
@@ -382,6 +406,11 @@ class PacsImages:
             Refusal: 503, when the server does not answer.
         """
         return self._pacs.headers(self._known(file).study_uid, file)
+
+    def identifiers(self, file: str) -> tuple[str, str] | None:
+        """StudyInstanceUID and SeriesInstanceUID."""
+        row = self._row(file)
+        return None if row is None else (str(row.study_uid), file)
 
     def take_out(self, file: str, aside: Path) -> None:  # noqa: ARG002
         """Take a series out of the store; the server keeps it."""
