@@ -45,7 +45,9 @@ def test_a_label_goes_to_the_archive_also_when_the_server_is_killed_after_saving
         return running(command, tmp_path / "studies", port, tmp_path / "server.log", tmp_path)
 
     with served() as server:
-        wait_for(lambda: image_id in requests.get(f"{server.url}/datastore/", timeout=60).json()["objects"], 60)
+        wait_for(
+            lambda: image_id in requests.get(f"{server.url}/datastore/?output=all", timeout=60).json()["objects"], 60
+        )
         client = server.client("ann")
         image = tmp_path / "image.nii.gz"
         image.write_bytes(requests.get(f"{server.url}/datastore/image?image={image_id}", timeout=60).content)
