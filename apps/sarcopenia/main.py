@@ -129,7 +129,8 @@ class SarcopeniaApp(MONAILabelApp):
         self._tell_jobs_where_things_are()
         store = self.datastore()
         store.archive.begin()
-        Repeating("outbox", [_told("outbox", store.deliver)], every_s=_OUTBOX_S).begin()
+        if self._options.dicom_objects:
+            Repeating("outbox", [_told("outbox", store.deliver)], every_s=_OUTBOX_S).begin()
         asked = [_told("archive", store.ask_archive), _told("segmentations", store.look_for_segmentations)]
         Repeating("archive-exchange", asked, every_s=self._options.pacs.every_s).begin()
         self._retraining.begin()

@@ -76,6 +76,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         self._facts = self._own / "facts"
         self._converted_limit_bytes = None if pacs is None else pacs.cache_bytes
         self.learnt_from_phantoms = _never
+        self._other_objects: set[str] = set()
         try:
             for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
                 make_folder(folder)

@@ -32,6 +32,7 @@ from lib.stores.geometry import Grid, onto_grid
 from lib.stores.index import CASES, OUTBOX, RECEIVED, REVISIONS
 from lib.stores.labels import LabelKeeping
 from lib.stores.object_archives import ObjectArchive, Place
+from lib.stores.pacs import PacsImages, Tries
 from lib.stores.records import FINAL, SOP_INSTANCE_UID, Revision
 
 _SOME = 20
@@ -88,6 +89,8 @@ class ExchangeKeeping(LabelKeeping):
 
     _archive: ObjectArchive
     _own: Path
+    _pacs_images: PacsImages | None
+    _other_objects: set[str]
     learnt_from_phantoms: Callable[[str, str], bool]
     """Tells by name and version whether a model did."""
 
@@ -110,7 +113,9 @@ class ExchangeKeeping(LabelKeeping):
 
     def undelivered(self) -> list[Undelivered]:
         """What still has to be brought to the archive, the next first."""
-        query = select(OUTBOX).where(OUTBOX.c.delivered.is_(None)).order_by(OUTBOX.c.next_try, OUTBOX.c.case_id)
+        query = select(OUTBOX).join(CASES, CASES.c.id == OUTBOX.c.case_id)
+        query = query.where(OUTBOX.c.delivered.is_(None), CASES.c.state == PRESENT)
+        query = query.order_by(OUTBOX.c.next_try, OUTBOX.c.case_id, OUTBOX.c.task, OUTBOX.c.number)
         with self._index.reading() as connection:
             return [
                 Undelivered(
@@ -237,19 +242,44 @@ class ExchangeKeeping(LabelKeeping):
             Refusal: 503, when the archive does not answer; the rest is tried again later.
         """
         taken = 0
+        studies = None if self._pacs_images is None else self._pacs_images.studies()
+        done = self._dealt_with()
+        tries = Tries()
         for place in self._archive.segmentations():
-            if self._is_known(place.sop):
+            if place.sop in done or place.sop in self._other_objects:
+                continue
+            if (studies is not None and place.study not in studies) or self._is_known(place.sop):
                 continue
             path = self._scratch / f"{uuid.uuid4().hex}.dcm"
             try:
-                self._archive.fetch(place, path)
-                taken += self.receive(path)
-            except Refusal as refusal:
-                if refusal.status_code in (503, 507):
-                    raise
+                with tries:
+                    self._archive.fetch(place, path)
+                    taken += self._received(path, place.sop)
             finally:
                 path.unlink(missing_ok=True)
+            if tries.are_over:
+                break
+        tries.tell()
         return taken
+
+    def _received(self, path: Path, sop_uid: str) -> bool:
+        """As :meth:`receive`, but a refusal is remembered only."""
+        try:
+            taken = self.receive(path)
+        except Refusal as refusal:
+            if refusal.status_code in (503, 507):
+                raise
+            taken = False
+        if not taken and not self._is_known(sop_uid):
+            self._other_objects.add(sop_uid)  # such as a report, which need not be opened again
+        return taken
+
+    def _dealt_with(self) -> set[str]:
+        """The segmentations that were made here, or taken, or refused for good."""
+        made = select(OUTBOX.c.sop_uid).where(OUTBOX.c.sop_uid.is_not(None))
+        seen = select(RECEIVED.c.sop_uid).where(RECEIVED.c.waits_for == "[]")
+        with self._index.reading() as connection:
+            return set(connection.execute(made).scalars()) | set(connection.execute(seen).scalars())
 
     def receive(self, path: Path) -> bool:
         """Take a segmentation of another program in as a revision, once; other objects are passed over.

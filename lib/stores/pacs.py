@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ from lib.stores.folder import FoundImage, Listing
 from lib.stores.index import SERIES, SETTINGS, StoreIndex, get_setting
 
 _PAGE = 500
+_BATCH = 50
+_FAILURES = 3
 _TIMEOUT_S = (10.0, 300.0)  # to connect, and between two pieces of an answer
 _AXIAL = 0.85
 """Cosine of the angle between the body's axis and the normal of an axial slice, at least; a gantry tilts up to 30°."""
@@ -286,6 +288,34 @@ def _answers() -> Iterator[None]:
         raise Refusal(f"The PACS gave an answer that is no DICOMweb ({said}).", status=503) from error
 
 
+class Tries:
+    """Lets a server fail at some of many questions, but not at several in a row: then it is away."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._first: Refusal | None = None
+
+    @property
+    def are_over(self) -> bool:
+        """Whether it makes no sense to go on."""
+        return self._in_a_row >= _FAILURES
+
+    def __enter__(self) -> None:
+        self._in_a_row += 1
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Refusal) and error.status_code in (503, 507):
+            self._first = self._first or error
+            return True
+        self._in_a_row = 0
+        return False
+
+    def tell(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._first is not None:
+            raise self._first
+
+
 class PacsImages:
     """The series of a PACS as the images of a store; a case's id is its SeriesInstanceUID.
 
@@ -315,24 +345,33 @@ class PacsImages:
         listed = {str(item.SeriesInstanceUID): item for item in self._pacs.series("CT")}
         with self._index.reading() as connection:
             known = {row.uid: row for row in connection.execute(select(SERIES))}
-        rows = []
+        self._write(gone=[uid for uid, row in known.items() if row.there and uid not in listed])
+        rows: list[dict[str, Any]] = []
+        tries = Tries()
         for uid, item in listed.items():
             study, count = str(item.StudyInstanceUID), int(item.get("NumberOfSeriesRelatedInstances") or 0)
             row = known.get(uid)
-            if row is None or not row.there or row.instances != count:
+            if row is not None and row.there and row.instances == count:
+                continue
+            with tries:
                 count = count or len(self._pacs.instances(study, uid))
                 reason = self._reason(study, uid, count)
-                removed = bool(row and row.removed)
-                rows.append(
-                    {"uid": uid, "study_uid": study, "instances": count, "there": True, "removed": removed}
-                    | {"reason": reason}
-                )
-        gone = [uid for uid, row in known.items() if row.there and uid not in listed]
+                about = {"uid": uid, "study_uid": study, "instances": count, "there": True, "reason": reason}
+                rows.append(about | {"removed": bool(row and row.removed)})
+            if len(rows) >= _BATCH or tries.are_over:
+                self._write(rows)
+                rows = []
+            if tries.are_over:
+                break
+        self._write(rows)
+        tries.tell()
+
+    def _write(self, rows: Sequence[dict[str, Any]] = (), gone: Sequence[str] = ()) -> None:
         if not rows and not gone:
             return
         with self._index.writing() as connection:
-            for new in rows:
-                connection.execute(self._index.upsert(SERIES, new))
+            for row in rows:
+                connection.execute(self._index.upsert(SERIES, row))
             for uid in gone:
                 connection.execute(update(SERIES).where(SERIES.c.uid == uid).values(there=False))
             stamp = {"key": _GENERATION, "value": str(time.time_ns())}
@@ -340,10 +379,17 @@ class PacsImages:
 
     def _reason(self, study: str, series: str, count: int) -> str:
         """Why a series is no case, or ""."""
-        if count < self._min_slices:
-            return f"It has {count} images; {self._min_slices} are wanted at least (--conf pacs_min_slices)."
         header = self._pacs.first_header(study, series)
+        slices = count * int(header.get("NumberOfFrames") or 1)
+        if slices < self._min_slices:
+            return f"It has {slices} slices; {self._min_slices} are wanted at least (--conf pacs_min_slices)."
         return why_unwanted(header)
+
+    def studies(self) -> set[str]:
+        """The StudyInstanceUIDs of the cases."""
+        wanted = (SERIES.c.there, ~SERIES.c.removed, SERIES.c.reason == "")
+        with self._index.reading() as connection:
+            return set(connection.execute(select(SERIES.c.study_uid).where(*wanted)).scalars())
 
     def unwanted(self) -> dict[str, str]:
         """The SeriesInstanceUIDs of CT series that are no cases, with the reason."""

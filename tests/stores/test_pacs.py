@@ -92,10 +92,22 @@ class TestImages:
         assert store.list_images() == [source_of(files).series_uid]
         reasons = sorted(store.unwanted_series().values())
         assert [reason.split(";")[0].split(" (")[0] for reason in reasons] == [
-            "It has 2 images",
+            "It has 2 slices",
             "It is a scout",
             "Its slices are sagittal",
         ]
+
+    def test_one_file_with_many_frames_counts_by_its_frames(self, orthanc, tmp_path):
+        files = write_series(tmp_path / "single", "single", shape=(24, 20, 1))
+        dataset = pydicom.dcmread(files[0])
+        dataset.NumberOfFrames = 6
+        dataset.PixelData = dataset.PixelData * 6
+        dataset.save_as(files[0])
+        orthanc.upload(*files)
+        store = CaseStore(tmp_path, pacs=orthanc.options)
+        store.ask_archive()
+        assert store.list_images() == [str(dataset.SeriesInstanceUID)]
+        store.close()
 
     def test_an_image_is_fetched_when_it_is_asked_for(self, open_store, files, tmp_path):
         store = open_store()
@@ -246,6 +258,16 @@ class TestReceiving:
         store.close()
         again = open_store()
         assert again.look_for_segmentations() == 0
+
+    def test_one_of_a_series_that_is_not_wanted_is_left_where_it_is(self, orthanc, open_store, files, tmp_path):
+        few = write_series(tmp_path / "few", "few", shape=(24, 20, 2))
+        label = np.ones((24, 20, 2), np.uint8)
+        write_foreign(tmp_path / "foreign.dcm", source_of(few), label, ("psoas",))
+        orthanc.upload(*few, tmp_path / "foreign.dcm")
+        store = open_store()
+        store.ask_archive()
+        assert store.look_for_segmentations() == 0
+        assert store.received() == []
 
     def test_what_cannot_be_a_label_is_looked_at_once_and_does_not_hold_up_others(
         self, orthanc, open_store, files, tmp_path
