@@ -24,6 +24,7 @@ from monailabel.interfaces.datastore import Datastore  # noqa: E402
 from monailabel.utils.async_tasks.task import AsyncTask  # noqa: E402
 from monailabel.utils.async_tasks.utils import tasks as begun_jobs  # noqa: E402
 
+from lib import VERSION  # noqa: E402
 from lib.background import Repeating  # noqa: E402
 from lib.disk import make_folder  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
@@ -60,7 +61,7 @@ class SarcopeniaApp(MONAILabelApp):
             conf,
             name="Sarcopenia Label",
             description="Muscle and fat on CT: segmented, measured, corrected",
-            version="0.1.0",
+            version=VERSION,
         )
         self._auto_update_scoring = False
         self._retraining = Schedule(
@@ -88,12 +89,22 @@ class SarcopeniaApp(MONAILabelApp):
         store.learnt_from_phantoms = self._learnt_from_phantoms
         return store
 
-    def _learnt_from_phantoms(self, task: str, version: str) -> bool:
-        """Whether a model did; one that is not here any more is not held to have."""
+    def _learnt_from_phantoms(self, model: str, version: str | None) -> bool:
+        """Whether a model did, or one of its parts; without a version those that answer now are meant.
+
+        A version that is not here any more is not held to have.
+        """
+        task = TASKS.get(model)
         try:
-            return self._registry.version(task, version).manifest.phantoms in ("all", "some")
+            if version is None:
+                parts = (task.parts or (model,)) if task else ()
+                asked = [self._registry.champion(part) for part in parts]
+            else:  # of a task with parts, it names each of them: "l3_muscle 0003, l3_tissue 0002"
+                named = [each.rpartition(" ") for each in version.split(", ")]
+                asked = [self._registry.version(part or model, name) for part, _, name in named]
         except Refusal:
             return False
+        return any(each is not None and each.manifest.phantoms in ("all", "some") for each in asked)
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""

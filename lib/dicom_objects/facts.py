@@ -28,7 +28,7 @@ class LabelFacts:
         sha256: of the label file.
         is_reviewed: a person submitted it; else it is what a model answered.
         model: the model that it started from, or "".
-        model_version: its version, or ``None`` for a cold start.
+        model_version: its version, or ``None`` for a cold start, or where it is not known.
         is_partial: structures may be missing that nobody drew.
         is_phantom: nobody was scanned.
         of_phantoms: the model learnt from phantoms.
@@ -60,7 +60,7 @@ class LabelFacts:
         said = "drawn by hand"
         if self.model:
             answer = "corrected from" if self.is_reviewed else "answer of"
-            said = f"{answer} {self.model} {self.model_version or 'cold start'}"
+            said = f"{answer} {self.model} {self.model_version or ''}"
         return as_long_string("; ".join([*(note for note, holds in notes.items() if holds), said]))
 
 

@@ -126,7 +126,7 @@ def _description(
         algorithm = hd.AlgorithmIdentificationSequence(
             name=as_long_string(f"{facts.model}{mark}"),
             family=_TRAINED if facts.model_version else _COLD_START,
-            version=as_long_string(facts.model_version or "cold start"),
+            version=as_long_string(facts.model_version or "not known, or none: a cold start"),
             source=MANUFACTURER,
         )
     found = hd.seg.SegmentDescription(

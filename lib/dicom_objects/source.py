@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DA, TM
 
 from lib.refusals import Refusal
 
@@ -19,6 +20,7 @@ _MAY_BE_EMPTY = (
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
 _SEXES = ("M", "F", "O", "")
+_MOMENTS: dict[str, type] = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def source_series(headers: Sequence[Dataset]) -> SourceSeries:
 
     Args:
         headers: the data sets of all its files in any order, with or without pixels; what may be empty and is missing
-            is added to them.
+            is added to them, and a date that is none is emptied.
 
     Raises:
         Refusal: they do not say where the slices lie, or lie in several places at once.
@@ -80,6 +82,11 @@ def source_series(headers: Sequence[Dataset]) -> SourceSeries:
                 setattr(header, name, "")
         if header.PatientSex not in _SEXES:
             header.PatientSex = "O"
+        for name, kind in _MOMENTS.items():
+            try:
+                kind(header[name].value)
+            except ValueError:
+                setattr(header, name, "")
     try:
         if "NumberOfFrames" in first:
             positions, orientation, spacing, thickness = _of_multiframe(first)

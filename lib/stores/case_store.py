@@ -34,8 +34,6 @@ from lib.stores.runs import RunKeeping
 from lib.stores.scores import ScoreKeeping
 from lib.stores.stored_tasks import labelled_mark
 
-_REFUSALS_TOLD = 20
-
 
 class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
     """Cases in a folder or a PACS, and everything people and models have said about them.
@@ -130,17 +128,6 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
     def unwanted_series(self) -> dict[str, str]:
         """The CT series of the PACS that are no cases, with the reason."""
         return {} if self._pacs_images is None else self._pacs_images.unwanted()
-
-    def archive_state(self) -> dict[str, Any]:
-        """How the exchange with the archive stands, for ``/info/``."""
-        waiting, received = self.undelivered(), self.received()
-        return {
-            "waiting": len(waiting),
-            "error": next((each.error for each in waiting if each.error), ""),
-            "taken_in": sum(each.taken for each in received),
-            "refused": [vars(each) for each in received if not each.taken][:_REFUSALS_TOLD],
-            "series_not_wanted": len(self.unwanted_series()),
-        }
 
     def close(self) -> None:
         """Close the index; the store cannot be used afterwards."""
@@ -289,6 +276,6 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
             connection.execute(self._index.upsert(SETTINGS, {"key": key, "value": value}))
 
 
-def _never(model: str, version: str) -> bool:  # noqa: ARG001
+def _never(model: str, version: str | None) -> bool:  # noqa: ARG001
     """Whether a model learnt from phantoms, where nobody keeps models."""
     return False

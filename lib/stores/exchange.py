@@ -14,9 +14,9 @@ from typing import Any
 import pydicom
 from filelock import FileLock, Timeout
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from sqlalchemy import Row, and_, delete, select, update
+from sqlalchemy import Row, and_, delete, func, select, update
 
+from lib import VERSION
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.dicom_objects.facts import LabelFacts, object_uid
 from lib.dicom_objects.reading import SEGMENTATION_CLASSES, SegmentationFacts, segmentation_facts
@@ -24,20 +24,21 @@ from lib.dicom_objects.report import write_report
 from lib.dicom_objects.segmentation import write_segmentation
 from lib.dicom_objects.source import SourceSeries, source_series
 from lib.images import CTImage, read_ct
+from lib.images.dicom import DAMAGED, said_of
 from lib.images.files import read_volume
 from lib.measures.saved_label import measure_saved_label
 from lib.refusals import Refusal
 from lib.stores.cases import PRESENT, note
 from lib.stores.geometry import Grid, onto_grid
-from lib.stores.index import CASES, OUTBOX, RECEIVED, REVISIONS
+from lib.stores.index import CASES, OUTBOX, RECEIVED, REVISIONS, SERIES
 from lib.stores.labels import LabelKeeping
 from lib.stores.object_archives import ObjectArchive, Place
 from lib.stores.pacs import PacsImages, Tries
 from lib.stores.records import FINAL, SOP_INSTANCE_UID, Revision
 
 _SOME = 20
+_REFUSALS_TOLD = 10
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 10.0, 3600.0
-_VERSION = "0.1.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,8 @@ class ExchangeKeeping(LabelKeeping):
     _own: Path
     _pacs_images: PacsImages | None
     _other_objects: set[str]
-    learnt_from_phantoms: Callable[[str, str], bool]
-    """Tells by name and version whether a model did."""
+    learnt_from_phantoms: Callable[[str, str | None], bool]
+    """Tells by name and version, ``None`` where it is not known, whether a model did."""
 
     # To the archive
 
@@ -136,12 +137,13 @@ class ExchangeKeeping(LabelKeeping):
                 key = and_(*(OUTBOX.c[name] == getattr(row, name) for name in ("case_id", "task", "number")))
                 try:
                     self._deliver_one(row, key)
-                except Refusal as refusal:
+                except (Refusal, *DAMAGED) as error:  # whatever is odd about one series must not hold up the others
+                    said = str(error) if isinstance(error, Refusal) else f"It cannot be made ({said_of(error)})."
                     wait = min(_FIRST_WAIT_S * 2 ** min(row.tries, 16), _LONGEST_WAIT_S)
-                    tried = {"tries": row.tries + 1, "next_try": time.time() + wait, "error": str(refusal)}
+                    tried = {"tries": row.tries + 1, "next_try": time.time() + wait, "error": said}
                     with self._index.writing() as connection:
                         connection.execute(update(OUTBOX).where(key).values(**tried))
-                    if refusal.status_code == 503:
+                    if isinstance(error, Refusal) and error.status_code == 503:
                         raise
                 else:
                     done += 1
@@ -206,14 +208,14 @@ class ExchangeKeeping(LabelKeeping):
         grid = Grid(shape=source.shape, affine=source.affine, file_shape=source.shape)
         array, affine, _ = read_volume(revision.path)
         label = onto_grid(array, affine, grid)
-        segmentation = write_segmentation(label, schema, source, facts, version=_VERSION)
+        segmentation = write_segmentation(label, schema, source, facts, version=VERSION)
         image = read_ct(self.get_image_uri(revision.image_id))
         own = CTImage(hu=onto_grid(image.hu, image.affine, grid), affine=source.affine)
         known = image.facts.updated(self.case_facts(revision.image_id))
         measured = measure_saved_label(own, label, schema, known)
         if measured is None:
             return segmentation, None
-        return segmentation, write_report(measured, schema, source, segmentation, facts, version=_VERSION)
+        return segmentation, write_report(measured, schema, source, segmentation, facts, version=VERSION)
 
     def _facts_of(self, revision: Revision, *, is_phantom: bool) -> LabelFacts:
         version = revision.model_version
@@ -227,7 +229,7 @@ class ExchangeKeeping(LabelKeeping):
             model_version=version,
             is_partial=revision.partial,
             is_phantom=is_phantom or bool(self.case_facts(revision.image_id).phantom),
-            of_phantoms=bool(revision.model and version and self.learnt_from_phantoms(revision.model, version)),
+            of_phantoms=bool(revision.model) and self.learnt_from_phantoms(revision.model, version),
         )
 
     # From the archive
@@ -298,7 +300,7 @@ class ExchangeKeeping(LabelKeeping):
             if header.get("SOPClassUID") not in SEGMENTATION_CLASSES:
                 return False
             facts = segmentation_facts(header)
-        except (InvalidDicomError, AttributeError, ValueError) as error:
+        except DAMAGED as error:
             raise Refusal("The DICOM segmentation cannot be read, or lacks its identifiers.") from error
         with FileLock(self._own / "receiving.lock"):
             if self._is_known(facts.sop_uid):
@@ -328,6 +330,28 @@ class ExchangeKeeping(LabelKeeping):
                 )
                 for row in connection.execute(query)
             ]
+
+    def archive_state(self) -> dict[str, Any]:
+        """How the exchange stands, for ``/info/``."""
+        waiting = select(func.count(), func.max(OUTBOX.c.error)).join(CASES, CASES.c.id == OUTBOX.c.case_id)
+        counts = select(RECEIVED.c.taken, func.count()).group_by(RECEIVED.c.taken)
+        refused = select(RECEIVED).where(~RECEIVED.c.taken).order_by(RECEIVED.c.seen.desc()).limit(_REFUSALS_TOLD)
+        unwanted = select(func.count()).where(SERIES.c.there, SERIES.c.reason != "")
+        with self._index.reading() as connection:
+            due = waiting.where(OUTBOX.c.delivered.is_(None), CASES.c.state == PRESENT)
+            number, error = connection.execute(due).one()
+            received = {bool(row[0]): row[1] for row in connection.execute(counts)}
+            return {
+                "waiting": number,
+                "error": error or "",
+                "taken_in": received.get(True, 0),
+                "refused": received.get(False, 0),
+                "last_refused": [
+                    {"sop_uid": row.sop_uid, "image": row.case_id or "", "creator": row.creator, "reason": row.reason}
+                    for row in connection.execute(refused)
+                ],
+                "series_not_wanted": connection.execute(unwanted).scalar_one(),
+            }
 
     def case_of_series(self, uid: str) -> str:
         """The id of the case that is a DICOM series, or ""."""

@@ -132,6 +132,16 @@ class TestWhatItSays:
         assert dataset.QualityControlSubject == "YES"
         assert SegmentationFile(Path(dataset.filename)).facts.creator == "Änne Muster"
 
+    def test_a_series_that_was_anonymised_carelessly_has_one_all_the_same(self, series, written, facts):
+        headers = list(series().instances)
+        for header in headers:
+            del header.PatientName
+            del header.AccessionNumber
+            header.PatientSex, header.StudyTime = "X", "noon"
+            header["PatientBirthDate"].value = "00000000"
+        path = written(drawn(L3_MUSCLE, (21, 18, 6)), L3_MUSCLE, source_series(headers), facts)
+        assert pydicom.dcmread(path).PatientBirthDate == ""
+
     def test_codes_and_who_drew(self, series, written, facts):
         by_hand = pydicom.dcmread(written(drawn(L3_MUSCLE, (21, 18, 6)), L3_MUSCLE, series(), facts))
         segment = by_hand.SegmentSequence[0]

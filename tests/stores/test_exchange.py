@@ -73,6 +73,28 @@ class TestToTheArchive:
         assert store.deliver() == 0
         assert len(objects(store)["SEG"]) == 2
 
+    def test_a_series_that_nothing_can_be_made_from_does_not_hold_up_the_others(self, cases, studies, tmp_path):
+        store, _ = cases
+        saved(store, "dan", tmp_path)
+        for path in (studies / "dan").iterdir():
+            dataset = pydicom.dcmread(path)
+            del dataset.FrameOfReferenceUID
+            dataset.save_as(path)
+        saved(store, "ann", tmp_path)
+        assert store.deliver() == 1
+        (waiting,) = store.undelivered()
+        assert waiting.image_id == "dan"
+        assert "cannot be made" in waiting.error
+
+    @pytest.mark.parametrize("version", ["0003", None])
+    def test_what_began_with_a_model_of_phantoms_says_so(self, version, cases, tmp_path):
+        store, _ = cases
+        store.learnt_from_phantoms = lambda model, asked: (model, asked) == ("l3_muscle", version)
+        saved(store, "ann", tmp_path, model="l3_muscle", model_version=version)
+        store.deliver()
+        (segmentation,) = objects(store)["SEG"]
+        assert segmentation.ContentDescription.startswith("model of phantoms")
+
     def test_what_models_answered_and_what_was_withdrawn_stays_here(self, cases, tmp_path):
         store, _ = cases
         saved(store, "dan", tmp_path)

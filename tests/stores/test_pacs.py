@@ -280,7 +280,7 @@ class TestReceiving:
         store.ask_archive()
         assert store.look_for_segmentations() == 1
         assert [each.taken for each in store.received()].count(False) == 1
-        assert "liver" in store.archive_state()["refused"][0]["reason"]
+        assert "liver" in store.archive_state()["last_refused"][0]["reason"]
 
 
 class TestConnection:
