@@ -19,6 +19,7 @@ from scripts.environment import ROOT, Environment
 from scripts.interpreter import become
 
 APP = ROOT / "apps" / "sarcopenia"
+PATHS = ("workspace", "pacs_ca", "pacs_password_file")
 STUDIES, MODELS = ROOT / "datastore", APP / "model"
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     models = Path(options.models).expanduser().resolve()
     check_port(options.host, options.port)
     enter_environment(arguments)
-    conf = {"models": str(models), **dict(options.conf)}
+    conf = {"models": str(models), **with_absolute_paths(dict(options.conf))}
     if options.conf:
         check_conf(conf)
     # An id that is also a file name in the working directory is taken for that file, and a `.env` there is read.
@@ -81,6 +82,11 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def with_absolute_paths(conf: Mapping[str, str]) -> dict[str, str]:
+    """The same options, with paths as they are seen from here: the server works in another folder."""
+    return {name: str(Path(value).expanduser().resolve()) if name in PATHS else value for name, value in conf.items()}
 
 
 def is_dicomweb(studies: str) -> bool:

@@ -34,6 +34,8 @@ from lib.stores.runs import RunKeeping
 from lib.stores.scores import ScoreKeeping
 from lib.stores.stored_tasks import labelled_mark
 
+_PACS_FILE = "pacs.json"
+
 
 class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
     """Cases in a folder or a PACS, and everything people and models have said about them.
@@ -50,7 +52,8 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         studies: the folder with images (NIfTI, NRRD, sub-folders with one DICOM series); with a PACS, the folder for
             what the store adds.
         index_url: an SQLAlchemy URL of a PostgreSQL database; by default an SQLite file beside the labels.
-        pacs: the DICOMweb server that the images come from and that labels are brought to; without one, the folder.
+        pacs: the DICOMweb server that the images come from and that labels are brought to; without one, that with which
+            the folder was opened before, or else the folder itself.
 
     Raises:
         Refusal: the folder is missing or cannot be written, or the index cannot be opened.
@@ -72,7 +75,6 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         self._converted = self._own / "converted"
         self._removed = self._own / "removed"
         self._facts = self._own / "facts"
-        self._converted_limit_bytes = None if pacs is None else pacs.cache_bytes
         self.learnt_from_phantoms = _never
         self._other_objects: set[str] = set()
         try:
@@ -85,7 +87,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._entered = EnteredFacts(folder=self._facts, scratch=self._scratch)
-            self._connect(pacs)
+            self._connect(pacs or PacsOptions.kept(self._own / _PACS_FILE))
             self._cases = Cases(index=self._index, source=self._source)
             if not self._index.is_filled():
                 rebuild_from_sidecars(
@@ -107,10 +109,12 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         """Say where images come from and where labels are brought to."""
         self.pacs: Pacs | None = None
         self._pacs_images: PacsImages | None = None
+        self._converted_limit_bytes = None if options is None else options.cache_bytes
         if options is None:
             self._source: ImageSource = StudiesFolder(self._studies)
             self._archive = FolderObjects(self._own / "dicom")
             return
+        options.keep(self._own / _PACS_FILE)
         self.pacs = pacs = Pacs(options)
         fetched = self._own / "fetched"
         self._source = self._pacs_images = PacsImages(pacs, self._index, fetched, min_slices=options.min_slices)

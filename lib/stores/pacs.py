@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pydicom.dataset import Dataset
 from requests.adapters import HTTPAdapter
 from sqlalchemy import select, update
 
-from lib.disk import make_folder
+from lib.disk import make_folder, write_json
 from lib.refusals import Refusal
 from lib.stores.folder import FoundImage, Listing
 from lib.stores.index import SERIES, SETTINGS, StoreIndex, get_setting
@@ -39,7 +40,7 @@ class PacsOptions:
     Attributes:
         url: of its DICOMweb root.
         user: "" where none is needed.
-        password: of the user.
+        password_file: a file with the user's password, "" for none.
         ca_file: a file with the certificates that vouch for the server; "" for those of the system.
         min_slices: a series with fewer is no case.
         query: further attributes to search series by, such as ``StudyDate``.
@@ -49,7 +50,7 @@ class PacsOptions:
 
     url: str
     user: str = ""
-    password: str = field(default="", repr=False)
+    password_file: str = ""
     ca_file: str = ""
     min_slices: int = 10
     query: Mapping[str, str] = field(default_factory=dict)
@@ -81,19 +82,48 @@ class PacsOptions:
         ca_file = conf.get("pacs_ca") or ""
         if ca_file and not Path(ca_file).is_file():
             raise Refusal(f"pacs_ca is a file of certificates; there is no {ca_file}.")
-        password_file = conf.get("pacs_password_file") or ""
-        try:
-            password = Path(password_file).read_text(encoding="utf-8").strip() if password_file else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refusal(f"pacs_password_file is a file with a password; {password_file} cannot be read.") from error
-        return cls(
+        options = cls(
             url=url,
             user=conf.get("pacs_user") or "",
-            password=password,
+            password_file=conf.get("pacs_password_file") or "",
             ca_file=ca_file,
             query={name.strip(): value.strip() for name, _, value in query},
             **found,
         )
+        options.password()
+        return options
+
+    def password(self) -> str:
+        """The password in its file.
+
+        Raises:
+            Refusal: it cannot be read.
+        """
+        if not self.password_file:
+            return ""
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            sentence = f"pacs_password_file is a file with a password; {self.password_file} cannot be read."
+            raise Refusal(sentence) from error
+
+    def keep(self, file: Path) -> None:
+        """Write them to a file, so that a workspace can be opened without naming its PACS again."""
+        write_json(file, asdict(self))
+
+    @classmethod
+    def kept(cls, file: Path) -> PacsOptions | None:
+        """What was kept, or ``None``.
+
+        Raises:
+            Refusal: the file is damaged.
+        """
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise Refusal(f"{file} is damaged; start the server on the PACS once more.", status=503) from error
 
 
 PACS_OPTIONS = ("user", "password_file", "ca", "min_slices", "query", "cache_gb", "every_s")
@@ -129,7 +159,7 @@ class Pacs:
         session.mount("http://", _Adapter())
         session.mount("https://", _Adapter(options.ca_file))
         if options.user:
-            session.auth = (options.user, options.password)
+            session.auth = (options.user, options.password())
         self.url = options.url.rstrip("/")
         self._session = session
         self._client = DICOMwebClient(self.url, session=session)

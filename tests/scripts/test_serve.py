@@ -10,7 +10,15 @@ import pytest
 
 from scripts.command import Stop
 from scripts.environment import ROOT
-from scripts.serve import check_host, check_port, is_dicomweb, server_command, server_environment, studies_folder
+from scripts.serve import (
+    check_host,
+    check_port,
+    is_dicomweb,
+    server_command,
+    server_environment,
+    studies_folder,
+    with_absolute_paths,
+)
 
 
 @pytest.fixture
@@ -83,6 +91,11 @@ class TestStudies:
         (tmp_path / "ct.nii.gz").write_bytes(b"x")
         with pytest.raises(Stop):
             studies_folder(str(tmp_path / "ct.nii.gz"))
+
+    def test_paths_among_the_options_are_made_absolute(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        conf = with_absolute_paths({"workspace": "here", "pacs_user": "ann"})
+        assert conf == {"workspace": str(tmp_path / "here"), "pacs_user": "ann"}
 
     def test_an_address_is_a_dicomweb_server_or_refused(self):
         assert is_dicomweb("https://pacs.example/dicom-web")

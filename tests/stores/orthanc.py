@@ -62,8 +62,9 @@ class Orthanc:
                 timeout=60,
             ).raise_for_status()
 
-    def without_password(self) -> PacsOptions:
-        return replace(self.options, password="wrong")
+    def with_wrong_password(self, folder: Path) -> PacsOptions:
+        (folder / "wrong").write_text("wrong")
+        return replace(self.options, password_file=str(folder / "wrong"))
 
 
 def free_port() -> int:
@@ -94,7 +95,9 @@ def running_orthanc(folder: Path, *, port: int = 0) -> Iterator[Orthanc]:
     with (folder / "orthanc.log").open("ab") as log:
         process = subprocess.Popen([_PROGRAM, str(folder / "orthanc.json")], stdout=log, stderr=log, env={**os.environ})
     root = f"http://127.0.0.1:{port}"
-    options = PacsOptions(url=f"{root}/dicom-web", user=USER, password=PASSWORD, min_slices=4)
+    password = folder / "password"
+    password.write_text(f"{PASSWORD}\n")
+    options = PacsOptions(url=f"{root}/dicom-web", user=USER, password_file=str(password), min_slices=4)
     orthanc = Orthanc(options, root)
     try:
         deadline = time.monotonic() + _START_S
