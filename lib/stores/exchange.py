@@ -25,7 +25,7 @@ from lib.dicom_objects.segmentation import write_segmentation
 from lib.dicom_objects.source import SourceSeries, source_series
 from lib.images import CTImage, read_ct
 from lib.images.dicom import DAMAGED, said_of
-from lib.images.files import read_volume
+from lib.images.files import is_marked_phantom, read_volume
 from lib.measures.saved_label import measure_saved_label
 from lib.refusals import Refusal
 from lib.stores.cases import PRESENT, note
@@ -170,7 +170,8 @@ class ExchangeKeeping(LabelKeeping):
             return
         revision = self._history.revision(found)
         source = source_series(self.dicom_headers(row.case_id))
-        facts = self._facts_of(revision, is_phantom=source.is_phantom)
+        is_phantom = source.is_phantom or is_marked_phantom(Path(self.get_image_uri(row.case_id)))
+        facts = self._facts_of(revision, is_phantom=is_phantom)
 
         def place(kind: str) -> Place:
             series = object_uid(facts, source_series=source.series_uid, of=f"{kind} series")

@@ -9,6 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 
+from lib.images import CTImage, PatientFacts
+from lib.images.files import write_ct as write_phantom
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.dicom_label import read_dicom_label
@@ -94,6 +96,17 @@ class TestToTheArchive:
         store.deliver()
         (segmentation,) = objects(store)["SEG"]
         assert segmentation.ContentDescription.startswith("model of phantoms")
+
+    def test_a_phantom_of_nifti_says_that_it_is_one(self, cases, studies, tmp_path):
+        store, _ = cases
+        hu = np.random.default_rng(0).integers(-1000, 400, SHAPE).astype(np.int16)
+        image = CTImage(hu=hu, affine=AFFINE, facts=PatientFacts(phantom=True))
+        write_phantom(studies / "phantom.nii.gz", image)
+        saved(store, "phantom", tmp_path)
+        store.deliver()
+        found = objects(store)
+        assert {each.QualityControlSubject for each in (*found["SEG"], *found["SR"])} == {"YES"}
+        assert all("(phantom)" in each.SeriesDescription for each in (*found["SEG"], *found["SR"]))
 
     def test_what_models_answered_and_what_was_withdrawn_stays_here(self, cases, tmp_path):
         store, _ = cases
