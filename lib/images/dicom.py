@@ -172,7 +172,7 @@ def dicom_headers(folder: Path) -> Headers:
                     if path.suffix.lower() in _SUFFIXES or path.stat().st_size == 0:
                         headers.set_aside[path] = f"{path.name} in {folder.name} is damaged: it is no DICOM."
                 else:
-                    headers.of[path] = _read_header(path)
+                    headers.of[path] = read_header(path)
             except BadImage as fault:
                 if not _is_directory(path):  # that has no identifiers of its own
                     headers.set_aside[path] = str(fault)
@@ -187,7 +187,7 @@ def _is_directory(path: Path) -> bool:
         return False  # reading it as an image will say what is wrong
 
 
-def _read_header(path: Path) -> pydicom.Dataset:
+def read_header(path: Path) -> pydicom.Dataset:
     """The tags that this program uses; those of the image can be understood.
 
     Raises:
@@ -236,7 +236,7 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
         OSError, MemoryError: the system does not let a file be read, or there is no memory for it.
         BadImage: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
     """
-    headers = [_read_header(path) for path in files]
+    headers = [read_header(path) for path in files]
     if int(headers[0].get("NumberOfFrames") or 1) > 1:
         if len(files) > 1:
             raise BadImage(f"The series has {len(files)} files of many frames each (one is {files[0].name}).")

@@ -88,7 +88,8 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._entered = EnteredFacts(folder=self._facts, scratch=self._scratch)
             self._connect(pacs or PacsOptions.kept(self._own / _PACS_FILE))
-            self._cases = Cases(index=self._index, source=self._source)
+            of_folder = self.archive if self.pacs is None else None
+            self._cases = Cases(index=self._index, source=self._source, archive=of_folder)
             if not self._index.is_filled():
                 rebuild_from_sidecars(
                     index=self._index, cases=self._cases, history=self._history, entered=self._entered

@@ -199,7 +199,11 @@ class ExchangeKeeping(LabelKeeping):
         case = self._cases.present(image_id)
         if case.suffix:
             return self.archive.datasets(self.dicom_identifiers(image_id)[1])
-        return self._source.headers(case.file)
+        headers = self._source.headers(case.file)
+        if headers is not None:
+            return headers
+        (files,) = self._series_files(case, self._source.path(case.file)).files.values()
+        return [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
 
     def _objects_of(
         self, revision: Revision, source: SourceSeries, facts: LabelFacts
@@ -357,15 +361,8 @@ class ExchangeKeeping(LabelKeeping):
     def case_of_series(self, uid: str) -> str:
         """The id of the case that is a DICOM series, or ""."""
         self._cases.look()
-        there = select(CASES.c.id, CASES.c.facts).where(CASES.c.state == PRESENT)
-        with self._index.reading() as connection:
-            named = there.where((CASES.c.id == uid) | CASES.c.facts.contains(f'"{uid}"', autoescape=True))
-            for row in connection.execute(named):
-                if row.id == uid or json.loads(row.facts).get("SeriesInstanceUID") == uid:
-                    return str(row.id)
-        served = self.case_id(uid)
-        with self._index.reading() as connection:
-            return str(connection.execute(there.where(CASES.c.id == served)).scalar() or "")
+        case = self._cases.find(self.case_id(uid))
+        return "" if case is None or case.state != PRESENT else str(case.id)
 
     def _take(self, path: Path, header: Dataset, facts: SegmentationFacts, image_id: str) -> None:
         if not image_id:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import pydicom
 from pydicom.dataset import Dataset
 
-from lib.images.dicom import ct_series, holds_dicom
+from lib.images.dicom import holds_dicom
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import Refusal
 from lib.stores.files import signature_of
@@ -76,14 +75,14 @@ class ImageSource(Protocol):
     def series(self, file: str) -> AbstractContextManager[Path]:
         """A folder with the DICOM files of a series, for as long as they are needed."""
 
-    def headers(self, file: str) -> list[Dataset]:
-        """The headers of the DICOM files of a series, in any order."""
+    def headers(self, file: str) -> list[Dataset] | None:
+        """The headers of the images of a series, in any order, or ``None`` where they are in its files."""
 
     def identifiers(self, file: str) -> tuple[str, str] | None:
         """StudyInstanceUID and SeriesInstanceUID, or ``None`` where they have to be looked up in the files."""
 
-    def take_out(self, file: str, aside: Path) -> None:
-        """Take an image out of the store; a file is kept ``aside``."""
+    def take_out(self, file: str) -> bool:
+        """Take an image out of the store; ``False`` where its files have to be moved away."""
 
 
 class StudiesFolder:
@@ -143,24 +142,17 @@ class StudiesFolder:
         """The folder with the DICOM files of a series."""
         return nullcontext(self._path / file)
 
-    def headers(self, file: str) -> list[Dataset]:
-        """The headers of the CT series in a folder.
-
-        Raises:
-            Refusal: it holds no single CT series.
-        """
-        series = list(ct_series(self._path / file).files.values())
-        if len(series) > 1:
-            raise Refusal(f"The folder {file} holds {len(series)} CT series.")
-        return [pydicom.dcmread(path, stop_before_pixels=True) for path in series[0]]
+    def headers(self, file: str) -> list[Dataset] | None:  # noqa: ARG002
+        """They are in the files."""
+        return None
 
     def identifiers(self, file: str) -> tuple[str, str] | None:  # noqa: ARG002
         """Not known here."""
         return None
 
-    def take_out(self, file: str, aside: Path) -> None:
-        """Move a file or folder away."""
-        (self._path / file).rename(aside)
+    def take_out(self, file: str) -> bool:  # noqa: ARG002
+        """Its files have to be moved away."""
+        return False
 
     def _listing(self) -> Listing:
         images: dict[str, list[FoundImage]] = {}

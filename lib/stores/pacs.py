@@ -475,7 +475,7 @@ class PacsImages:
                 raise Refusal(f"The PACS sent {count} of {row.instances} images of the series {file}.", status=503)
             yield folder
 
-    def headers(self, file: str) -> list[Dataset]:
+    def headers(self, file: str) -> list[Dataset] | None:
         """The headers of the images of a series.
 
         Raises:
@@ -488,10 +488,11 @@ class PacsImages:
         row = self._row(file)
         return None if row is None else (str(row.study_uid), file)
 
-    def take_out(self, file: str, aside: Path) -> None:  # noqa: ARG002
+    def take_out(self, file: str) -> bool:
         """Take a series out of the store; the server keeps it."""
         with self._index.writing() as connection:
             connection.execute(update(SERIES).where(SERIES.c.uid == file).values(removed=True))
+        return True
 
     def _row(self, file: str) -> Any:
         with self._index.reading() as connection:
