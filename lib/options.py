@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from lib.refusals import Refusal
+from lib.stores.pacs import PACS_OPTIONS, PacsOptions
 from lib.stores.queue_rules import QueueRules
 from lib.trainers.policy import TrainingPolicy
 
 _TRAINING = ("retrain_after", "auto_train", "train_preset", "promote_tolerance", "promote_worst_tolerance")
 _QUEUE = tuple(field.name for field in fields(QueueRules))
 _MONAI_LABEL = ("server_mode",)
-NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", *_TRAINING, *_QUEUE)
+_PACS = tuple(f"pacs_{name}" for name in PACS_OPTIONS)
+NAMES: tuple[str, ...] = (
+    "models",
+    "index_url",
+    "auto_score",
+    "dicom_objects",
+    "workspace",
+    *_PACS,
+    *_TRAINING,
+    *_QUEUE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +34,10 @@ class AppOptions:
         models: folder of the trained models; "" for the app's own.
         index_url: of a PostgreSQL database for the store's index; "" for a file beside the labels.
         auto_score: whether cases are scored by themselves.
+        dicom_objects: whether labels are brought to the archive as DICOM.
+        workspace: with a PACS, the folder for labels and everything else that the store keeps; "" for one beside the
+            app.
+        pacs: how a PACS is reached, without its address, which is in ``--studies``.
         training: when trainings begin, and which versions answer.
         queue: how cases are handed out.
     """
@@ -30,6 +45,9 @@ class AppOptions:
     models: str
     index_url: str
     auto_score: bool
+    dicom_objects: bool
+    workspace: str
+    pacs: PacsOptions
     training: TrainingPolicy
     queue: QueueRules
 
@@ -43,13 +61,20 @@ class AppOptions:
         unknown = [name for name in conf if name not in (*NAMES, *_MONAI_LABEL)]
         if unknown:
             raise Refusal(f"There is no option {unknown[0]}; there are {', '.join(NAMES)}.")
-        score = str(conf.get("auto_score") or "true").strip().lower()
-        if score not in {"true", "false"}:
-            raise Refusal(f"auto_score is true or false, not {conf['auto_score']!r}.")
         return cls(
             models=conf.get("models") or "",
             index_url=conf.get("index_url") or "",
-            auto_score=score == "true",
+            auto_score=_truth(conf, "auto_score"),
+            dicom_objects=_truth(conf, "dicom_objects"),
+            workspace=conf.get("workspace") or "",
+            pacs=PacsOptions.from_conf(conf, url=""),
             training=TrainingPolicy.from_conf(conf),
             queue=QueueRules.from_conf(conf),
         )
+
+
+def _truth(conf: Mapping[str, str], name: str) -> bool:
+    said = str(conf.get(name) or "true").strip().lower()
+    if said not in {"true", "false"}:
+        raise Refusal(f"{name} is true or false, not {conf[name]!r}.")
+    return said == "true"

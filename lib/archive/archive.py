@@ -68,7 +68,7 @@ class Archive:
         self._next_scan = 0.0
         self._unnamed: set[str] = set()
         self._repeating: Repeating | None = None
-        self.received: Callable[[Path], None] | None = None
+        self.received: Callable[[Path], object] | None = None
         """Told of every stored object that is no image, such as a SEG; who stored it hears what it refuses."""
 
     # Looking at the folder
