@@ -139,10 +139,15 @@ class LabelKeeping(ImageKeeping):
 
     def current_label(self, image_id: str, task: str) -> Path | None:
         """The file of the task's newest final label of a case, or ``None``."""
+        revision = self.current_revision(image_id, task)
+        return None if revision is None else revision.path
+
+    def current_revision(self, image_id: str, task: str) -> Revision | None:
+        """The task's newest final label of a case, or ``None``."""
         check_name(image_id, what="image id")
         with self._index.reading() as connection:
             row = self._history.find(connection, image_id, stored_task(task))
-            return None if row is None else self._history.revision(row).path
+            return None if row is None else self._history.revision(row)
 
     def current_labels(self, task: str) -> list[Revision]:
         """The newest final label of the task for every case whose image is there, in the order of their ids."""
