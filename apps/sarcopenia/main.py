@@ -26,7 +26,7 @@ from lib.background import Repeating  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.champions import Champions  # noqa: E402
-from lib.infers.segmentation import CASE_FACTS, SAVED_LABELS, SegmentationTask  # noqa: E402
+from lib.infers.segmentation import CASE_FACTS, IN_FRAMES, SAVED_LABELS, SegmentationTask  # noqa: E402
 from lib.models import Registry  # noqa: E402
 from lib.options import AppOptions  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
@@ -109,6 +109,7 @@ class SarcopeniaApp(MONAILabelApp):
         """Begin what goes on beside the requests; MONAI Label calls it in the server's process only."""
         super().on_init_complete()
         self._tell_jobs_where_things_are()
+        self.datastore().archive.begin()
         self._retraining.begin()
         if self._options.auto_score:
             Repeating("scoring-schedule", [self._scoring.look], every_s=_SCORING_LOOK_S).begin()
@@ -154,15 +155,17 @@ class SarcopeniaApp(MONAILabelApp):
         if Path(image).is_absolute():
             path, case, known = _uploaded(Path(image), self._sessions), None, {}
         else:
-            path, case = Path(store.get_image_uri(image)), image
-            labels = {name: store.current_label(image, name) for name in STORED_TASKS}
-            if store.is_blind(task.task.name, image, str(request.get("client_id") or "")):
+            case = store.case_id(image)
+            path = Path(store.get_image_uri(case))
+            labels = {name: store.current_label(case, name) for name in STORED_TASKS}
+            if store.is_blind(task.task.name, case, str(request.get("client_id") or "")):
                 labels = {}  # whoever reads a case for the second time must not see how well it fits the first label
             known = {
-                CASE_FACTS: store.case_facts(image),
+                CASE_FACTS: store.case_facts(case),
+                IN_FRAMES: case != image,  # whoever names a series reads the answer frame by frame
                 SAVED_LABELS: {name: label for name, label in labels.items() if label},
             }
-        inner = {**request, CASE_FACTS: None, SAVED_LABELS: None, **known, "image": str(path)}
+        inner = {**request, CASE_FACTS: None, IN_FRAMES: None, SAVED_LABELS: None, **known, "image": str(path)}
         try:
             with self._inferences:
                 response = task.respond(inner)

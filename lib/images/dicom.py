@@ -34,11 +34,11 @@ _OF_PATIENT = (
 )  # fmt: skip
 _TAGS = [*_OF_IMAGE, "ImageOrientationPatient", *_OF_PATIENT]
 _SUFFIXES = (".dcm", ".dicom", ".ima")
-# What pydicom and Python raise for values that are not what their header says.
-_DAMAGED = (
+DAMAGED = (
     ArithmeticError, AssertionError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError,
     NotImplementedError, OSError, TypeError, ValueError, struct.error,
 )  # fmt: skip
+"""What pydicom and Python raise for values that are not what their header says."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _is_directory(path: Path) -> bool:
     """Whether a DICOM file lists what lies on a medium and holds no image itself."""
     try:
         return read_file_meta_info(path).get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
-    except _DAMAGED:
+    except DAMAGED:
         return False  # reading it as an image will say what is wrong
 
 
@@ -171,17 +171,29 @@ def _read_header(path: Path) -> pydicom.Dataset:
             value = header.get(name)  # pydicom looks at a value only when it is asked for
             if name == "ImagePositionPatient" and value and np.shape(np.array(value, dtype=float)) != (3,):
                 raise ValueError(f"{name} is not three numbers")
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        said = " ".join(str(error).split()).rstrip(".")[:120]
-        raise BadImage(f"{path.name} in {path.parent.name} is damaged ({said or type(error).__name__}).") from error
-    if missing := [name for name in _IDENTIFIERS if not header.get(name)]:
-        raise BadImage(
-            f"{path.name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
-            "told from another's. Export it again with new identifiers, or convert it to NIfTI."
-        )
+        raise BadImage(f"{path.name} in {path.parent.name} is damaged ({said_of(error)}).") from error
+    if missing := missing_identifiers(path.name, header):
+        raise BadImage(missing)
     return header
+
+
+def missing_identifiers(name: str, header: pydicom.Dataset) -> str:
+    """A sentence on the identifiers that a file was stripped of, or ""."""
+    missing = [identifier for identifier in _IDENTIFIERS if not header.get(identifier)]
+    if not missing:
+        return ""
+    return (
+        f"{name} has no {', '.join(missing)}: the series was anonymised so far that its slices cannot be "
+        "told from another's. Export it again with new identifiers, or convert it to NIfTI."
+    )
+
+
+def said_of(error: Exception) -> str:
+    """What a library says of a damaged file, short enough for a sentence."""
+    return " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
 
 
 def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTImage:
@@ -221,7 +233,7 @@ def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> l
     try:
         orientation = np.array(headers[0].ImageOrientationPatient, dtype=float)
         positions = np.array([header.ImagePositionPatient for header in headers], dtype=float)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise BadImage(f"{files[0].name} does not say where its slice lies (ImagePositionPatient).") from error
     normal = np.cross(orientation[:3], orientation[3:])
     along = positions @ normal
@@ -262,7 +274,7 @@ def patient_value(header: pydicom.Dataset, name: str) -> Any:
     """A value that an image can do without: ``None`` where it is not there or cannot be understood."""
     try:
         return header.get(name)
-    except _DAMAGED:
+    except DAMAGED:
         return None
 
 

@@ -20,6 +20,7 @@ from lib.cold_start.answers import Answer, FindLevels, LevelNotFoundError, choos
 from lib.cold_start.levels import find_levels
 from lib.images import CTImage, PatientFacts, read_ct, write_label
 from lib.images.files import read_volume
+from lib.images.frames import FrameOrder, frame_order
 from lib.infers.champions import Champion, Champions
 from lib.infers.levels import Detector
 from lib.infers.options import FOLDS, MIRRORING, OVERLAY, PICTURE, SHOWS, InferOptions
@@ -36,6 +37,8 @@ from lib.tasks import Task
 # Keys that the app puts into a request; what a client sends under them is overwritten.
 CASE_FACTS = "case_facts"
 SAVED_LABELS = "saved_labels"
+IN_FRAMES = "in_frames"
+"""Whether the answer has the order of the frames of the case's DICOM series, and counts slices by them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +137,13 @@ class SegmentationTask(InferTask):
         """
         start = time.perf_counter()
         options = InferOptions.parse(request)
-        image = read_ct(request["image"])
+        image, order = read_ct(request["image"]), None
+        if request.get(IN_FRAMES):
+            order = frame_order(image.shape, image.affine)
+            image = replace(image, hu=order.to_frames(image.hu), affine=order.affine, file_shape=order.shape)
         read = time.perf_counter()
         known: PatientFacts = request.get(CASE_FACTS) or PatientFacts()
-        analysis = self.analyse(image, options, known=known, saved=request.get(SAVED_LABELS) or {})
+        analysis = self.analyse(image, options, known=known, saved=request.get(SAVED_LABELS) or {}, order=order)
         params = analysis.params
         with tempfile.NamedTemporaryFile(suffix=options.suffix, dir=_answers_folder(), delete=False) as file:
             path = Path(file.name)
@@ -162,14 +168,16 @@ class SegmentationTask(InferTask):
         *,
         known: PatientFacts | None = None,
         saved: Mapping[str, Path] | None = None,
+        order: FrameOrder | None = None,
     ) -> Analysis:
         """Answer for an image in memory.
 
         Args:
-            image: in the order of its file.
+            image: in the order of its file, or of ``order``.
             options: what was asked for.
             known: what the store knows of the patient; the image knows less, the request more.
             saved: the case's saved labels by task, which the answer is compared with.
+            order: how the voxels of the file were put in order, where they were.
 
         Raises:
             Refusal: the image or the request does not allow an answer.
@@ -196,12 +204,12 @@ class SegmentationTask(InferTask):
         judgement = judge(composition, facts) if whole is None else judge_whole_body(whole, facts)
         answer = replace(answer, details=_counted_by(image, answer.details))
         params = self._params(answer, index, composition, judgement, options)
-        overlap, overlap_warnings = _overlap(label, self.task, saved or {})
+        overlap, overlap_warnings = _overlap(label, self.task, saved or {}, order)
         params["measurements"]["dice_with_saved_label"] = overlap
         of_body: list[str] = []
         if whole:
             params["measurements"] |= to_json(whole, image)
-            params["measurements"]["saved_label"] = _saved_body(image, saved or {}, facts)
+            params["measurements"]["saved_label"] = _saved_body(image, saved or {}, facts, order)
             of_body = [*whole.not_measured.values(), *whole.warnings]
         phantom = ["This case is a digital phantom."] if facts.phantom else []
         of_measurements = [*of_body, *judgement.warnings]
@@ -305,11 +313,19 @@ def _answers_folder() -> Path:
     return folder
 
 
-def _saved_body(image: CTImage, saved: Mapping[str, Path], facts: PatientFacts) -> dict[str, Any] | None:
+def _saved_array(path: Path, order: FrameOrder | None) -> npt.NDArray:
+    """A saved label in the order of the image that it is compared with."""
+    array = read_volume(path)[0]
+    return array if order is None else order.to_frames(array)
+
+
+def _saved_body(
+    image: CTImage, saved: Mapping[str, Path], facts: PatientFacts, order: FrameOrder | None
+) -> dict[str, Any] | None:
     """The measurements of the case's saved label of body composition; ``None`` where there is none that fits."""
     if BODY_COMPOSITION.task not in saved:
         return None
-    array = read_volume(saved[BODY_COMPOSITION.task])[0]
+    array = _saved_array(saved[BODY_COMPOSITION.task], order)
     if array.shape != image.shape:
         return None
     whole = measure_whole_body(image.canonical(), replace(image, hu=array).canonical().hu)
@@ -321,7 +337,7 @@ def _saved_body(image: CTImage, saved: Mapping[str, Path], facts: PatientFacts) 
 
 
 def _overlap(
-    label: npt.NDArray, task: Task, saved: Mapping[str, Path]
+    label: npt.NDArray, task: Task, saved: Mapping[str, Path], order: FrameOrder | None
 ) -> tuple[dict[str, float | None] | None, list[str]]:
     """Dice of each class that the case's saved labels hold, or ``None`` where nothing is saved (Yu 2026, 2.4)."""
     found: dict[str, float | None] = {}
@@ -330,7 +346,7 @@ def _overlap(
         common = [s for s in STORED_SCHEMAS[stored_task] if s.name in task.schema]
         if not common:
             continue
-        array = read_volume(path)[0]
+        array = _saved_array(path, order)
         if array.shape != label.shape:
             warnings.append(f"The saved label of {stored_task} has another shape than the image; no overlap is given.")
             continue

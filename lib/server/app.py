@@ -26,17 +26,19 @@ from monailabel.endpoints import (
     infer,
     info,
     model,
+    proxy,
     scoring,
     session,
     train,
     wsi_infer,
 )
+from monailabel.endpoints import ohif as stock_ohif
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.refusals import Refusal
-from lib.server import queue
+from lib.server import dicomweb, ohif, queue
 from lib.server.origin import SameOriginOnly
 from lib.server.welcome import welcome
 
@@ -60,6 +62,8 @@ _NOT_IN_PARAMS = ("image", "label", "model", "save_label", "label_tag", "session
 
 # Forms that MONAI Label's endpoints parse without a look at what they hold; `params` of some is a parsed body.
 _JSON_FORMS = {"params", "info"}
+# Where the endpoints of the store take the id of a case; OHIF gives the SeriesInstanceUID.
+_CASE_NAMES = {"image", "label", "id"}
 
 
 def json_object(text: Any, *, name: str) -> dict[str, Any]:
@@ -83,6 +87,9 @@ def _in_thread(endpoint: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..
     def run(**arguments: Any) -> Any:
         for name in _JSON_FORMS & arguments.keys():
             json_object(arguments[name], name=name)
+        if endpoint.__module__ == datastore.__name__:
+            for name in _CASE_NAMES & arguments.keys():
+                arguments[name] = _case_id(arguments[name])
         return asyncio.run(endpoint(**arguments))
 
     # Not functools.wraps: FastAPI looks through it and would find the coroutine again.
@@ -90,6 +97,11 @@ def _in_thread(endpoint: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..
     run.__doc__ = endpoint.__doc__
     run.__signature__ = inspect.signature(endpoint)  # type: ignore[attr-defined]
     return run
+
+
+def _case_id(name: Any) -> Any:
+    """A case's id for one of its names; whatever else an endpoint was given under that name stays what it is."""
+    return app_instance().datastore().case_id(name) if isinstance(name, str) else name
 
 
 def _unblock(router: APIRouter) -> None:
@@ -164,7 +176,7 @@ def _save_label(
 ) -> Any:
     """Save a label; the same request as MONAI Label's, which leaves out who logged in."""
     known = _with_who_asks(json_object(params, name="params"), user)
-    return datastore.save_label(background_tasks, image, json.dumps(known), tag, label, user.username)
+    return datastore.save_label(background_tasks, _case_id(image), json.dumps(known), tag, label, user.username)
 
 
 def _with_who_asks(params: dict[str, Any], user: User) -> dict[str, Any]:
@@ -231,12 +243,16 @@ _replace(datastore.router, "/datastore/label", _save_label, "PUT")
 _replace(infer.router, "/infer/{model}", _run_inference)
 _replace(train.router, "/train/", _start_all_trainings)
 _replace(train.router, "/train/{model}", _start_training)
+proxy.router.routes.clear()
+stock_ohif.router.routes.clear()
 
 from monailabel.app import app  # noqa: E402 (it includes the routers changed above)
 
 app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
 app.add_api_route("/", welcome, include_in_schema=False)
 app.include_router(queue.router)
+app.include_router(dicomweb.router)
+app.include_router(ohif.router)
 app.add_middleware(
     SameOriginOnly,
     allowed=[str(origin) for origin in settings.MONAI_LABEL_CORS_ORIGINS],

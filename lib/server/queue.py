@@ -37,6 +37,7 @@ def hand_outs_of_case(task: str, image_id: str, user: _Reader) -> dict[str, Any]
     Raises:
         Refusal: 404 for an unknown task or case.
     """
+    image_id = _store().case_id(image_id)
     found = _store().hand_outs(image_id, task)
     return {"task": task, "image": image_id, "hand_outs": [handed.to_json() for handed in found]}
 
@@ -59,7 +60,7 @@ def give_back(task: str, image_id: str, user: _Annotator, holder: str | None = N
         if holder not in (None, user.username):
             raise Refusal(f"Only an administrator may give back what {holder} has.", status=403)
         holder = user.username
-    given = _store().give_back(task, image_id, holder)
+    given = _store().give_back(task, _store().case_id(image_id), holder)
     return {"given_back": [handed.to_json() for handed in given]}
 
 

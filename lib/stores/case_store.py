@@ -13,6 +13,7 @@ from filelock import FileLock
 from sqlalchemy import func, select
 
 from lib.anatomy.schemas import STORED_SCHEMAS
+from lib.archive import Archive
 from lib.disk import make_folder
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
@@ -67,6 +68,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
         except OSError as error:
             raise Refusal(f"The folder {self._own} cannot be made: {error.strerror}.", status=503) from error
         with FileLock(self._own / "opening.lock"):
+            self.archive = Archive(self._studies, self._own)
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._entered = EnteredFacts(folder=self._facts, scratch=self._scratch)

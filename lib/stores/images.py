@@ -14,6 +14,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from sqlalchemy import Connection, Row, exists, select
 
+from lib.archive import Archive, is_uid
 from lib.disk import sync_folder
 from lib.images import PatientFacts, read_ct
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
@@ -35,6 +36,8 @@ from lib.stores.records import UNINTERPRETED
 class ImageKeeping(Datastore):
     """The part of a store that keeps images."""
 
+    archive: Archive
+    """The same images as DICOM series."""
     _index: StoreIndex
     _cases: Cases
     _history: History
@@ -50,6 +53,12 @@ class ImageKeeping(Datastore):
         with self._index.reading() as connection:
             query = select(CASES.c.id).where(CASES.c.state == PRESENT).order_by(CASES.c.id)
             return list(connection.execute(query).scalars())
+
+    def case_id(self, name: str) -> str:
+        """The id of a case that is named by its id, or by the SeriesInstanceUID under which DICOMweb serves it."""
+        if is_uid(name) and self._cases.find(name) is None:
+            return self.archive.case_of(name) or name
+        return name
 
     def get_image(self, image_id: str, params: Any = None) -> io.BytesIO:  # noqa: ARG002
         """The bytes of the image file."""
@@ -77,7 +86,23 @@ class ImageKeeping(Datastore):
             if refusal.status_code == 404:
                 raise
             return {**image_info(case), "fault": str(refusal)}
-        return {**image_info(self._cases.present(image_id)), "path": path, "name": Path(path).name}
+        info = image_info(self._cases.present(image_id))
+        if case.suffix and (served := self.archive.series_of_case(case.file)):
+            info |= dict(zip(("StudyInstanceUID", "SeriesInstanceUID"), served, strict=True))
+        return {**info, "path": path, "name": Path(path).name}
+
+    def dicom_identifiers(self, image_id: str) -> tuple[str, str]:
+        """StudyInstanceUID and SeriesInstanceUID under which DICOMweb serves a case.
+
+        Raises:
+            Refusal: 404 for an unknown id; 422 for a case that DICOM cannot hold, or that is damaged.
+        """
+        case = self._cases.present(image_id)
+        served = self.archive.series_of_case(case.file)
+        if served is None:
+            why = self.archive.why_not(case.file)
+            raise BadImage(why or f"The case {image_id} is not served as a DICOM series.")
+        return served
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Merge into an image's info; ``sex``, ``age_years``, ``height_m``, ``weight_kg`` and ``contrast`` are checked.

@@ -1,0 +1,1 @@
+"""What DICOMweb (DICOM PS3.18) says about requests and answers, without a server and without an archive."""
