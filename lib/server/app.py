@@ -38,7 +38,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.refusals import Refusal
-from lib.server import dicomweb, ohif, queue
+from lib.server import annotate, dicomweb, ohif, queue
 from lib.server.origin import SameOriginOnly
 from lib.server.welcome import welcome
 
@@ -251,6 +251,7 @@ from monailabel.app import app  # noqa: E402 (it includes the routers changed ab
 app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
 app.add_api_route("/", welcome, include_in_schema=False)
 app.include_router(queue.router)
+app.include_router(annotate.router)
 app.include_router(dicomweb.router)
 app.include_router(ohif.router)
 app.add_middleware(
