@@ -25,18 +25,17 @@ export class Labelmap {
         segments,
       });
       const { imageIds, referencedImageIds } = services.segmentationService.getSegmentation(id).representationData[LABELMAP];
-      imagesOf.set(id, { imageIds: [...imageIds], referencedImageIds: [...referencedImageIds] });
+      imagesOf.set(id, imageIds.map((imageId, n) => ({ imageId, shown: referencedImageIds[n] })));
     }
     return new Labelmap({ services, id, grid, task });
   }
 
   constructor({ services, id, grid, task }) {
     Object.assign(this, { services, id, grid, task });
-    const { imageIds, referencedImageIds } = imagesOf.get(id);
-    this.images = imageIds.map((imageId, n) => ({
+    this.images = imagesOf.get(id).map(({ imageId, shown }) => ({
       imageId,
-      shown: referencedImageIds[n],
-      place: grid.place(metaData.get('imagePlaneModule', referencedImageIds[n])),
+      shown,
+      place: grid.place(metaData.get('imagePlaneModule', shown)),
     }));
   }
 
@@ -44,12 +43,10 @@ export class Labelmap {
     return edited.has(this.id);
   }
 
-  set edited(value) {
-    edited[value ? 'add' : 'delete'](this.id);
-  }
-
-  get isEmpty() {
-    return this.images.every(({ imageId }) => !pixelsOf(imageId).some(Boolean));
+  // To be called when what is drawn now is what is to be compared with.
+  settle() {
+    settled.set(this.id, fingerprint(this.id));
+    edited.delete(this.id);
   }
 
   // Shows this label in a viewport, with the colours of the schema, and no other task's label.
@@ -82,10 +79,8 @@ export class Labelmap {
         });
       }
     }
-    own.add(this.id);
+    this.settle();
     tools.triggerSegmentationEvents.triggerSegmentationDataModified(this.id);
-    own.delete(this.id);
-    this.edited = false;
   }
 
   // The voxels in the order of the file.
@@ -133,12 +128,23 @@ export class Labelmap {
 // The images of each label, by the segmentation's id. OHIF forgets them when it makes a volume of them.
 const imagesOf = new Map();
 const edited = new Set();
-const own = new Set();
+const settled = new Map();
 const pixelsOf = imageId => cache.getImage(imageId).voxelManager.getScalarData();
 
-eventTarget.addEventListener(CHANGED, ({ detail: { segmentationId } }) => {
-  if (imagesOf.has(segmentationId) && !own.has(segmentationId)) {
-    edited.add(segmentationId);
+// A number that stands for all that is drawn; 0 for nothing. OHIF says that data changed also when they did not.
+function fingerprint(id) {
+  let sum = 0;
+  for (const { imageId } of imagesOf.get(id)) {
+    for (const value of pixelsOf(imageId)) {
+      sum = (Math.imul(sum, 31) + value) | 0;
+    }
+  }
+  return sum;
+}
+
+eventTarget.addEventListener(CHANGED, ({ detail: { segmentationId: id } }) => {
+  if (imagesOf.has(id) && !edited.has(id) && fingerprint(id) !== (settled.get(id) ?? 0)) {
+    edited.add(id);
     onEdit.forEach(tell => tell());
   }
 });
@@ -154,5 +160,6 @@ export const discardEdits = () => edited.clear();
 // To be called when the mode is left: OHIF drops the segmentations then.
 export function forgetAll() {
   imagesOf.clear();
+  settled.clear();
   edited.clear();
 }

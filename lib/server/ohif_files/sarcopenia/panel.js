@@ -58,7 +58,7 @@ export class Panel {
     this.reason = make('p', { className: 'reason' });
     this.fold = options(make('select', { name: 'fold' }), FOLDS, 'ensemble');
     this.slice = make('input', { name: 'slice', placeholder: 'search for L3', inputMode: 'numeric', size: 6 });
-    this.sliceFields = field('Slice', make('div', { className: 'row' }, this.slice, button('here', 'This one', () => this.takeSlice())));
+    this.sliceFields = field('Slice', make('div', { className: 'beside' }, this.slice, button('here', 'This one', () => this.takeSlice())));
     this.answer = make('div', { className: 'answer' });
     this.saved = make('div', { className: 'saved' });
     this.complete = make('input', { type: 'checkbox', name: 'complete' });
@@ -77,7 +77,7 @@ export class Panel {
         this.reason,
         make(
           'div',
-          { className: 'row' },
+          { className: 'beside' },
           button('next', 'Next case', () => this.next(), 'Asking for the next case …'),
           button('skip', 'Skip', () => this.skip(), 'Giving the case back …')
         )
@@ -86,7 +86,7 @@ export class Panel {
         'Segment',
         field('Answered by', this.fold),
         this.sliceFields,
-        make('div', { className: 'row' }, button('run', 'Run', () => this.infer(), 'Segmenting …')),
+        make('div', { className: 'beside' }, button('run', 'Run', () => this.infer(), 'Segmenting …')),
         this.answer
       ),
       part(
@@ -94,7 +94,7 @@ export class Panel {
         make('label', { className: 'check' }, this.complete, make('span', { textContent: 'What is not drawn is not there' })),
         make(
           'div',
-          { className: 'row' },
+          { className: 'beside' },
           button('submit', 'Submit', () => this.submit(), 'Submitting …'),
           button('submit-next', 'Submit, next case', () => this.submitAndGoOn(), 'Submitting …')
         ),
@@ -335,7 +335,7 @@ export class Panel {
       ...(params?.model_version ? { model_version: params.model_version } : {}),
       ...(this.complete.checked ? { complete: true } : {}),
     });
-    labelmap.edited = false;
+    labelmap.settle();
     await this.readCase();
     this.say('Saved.', 'good');
     if (this.task.stored_as.includes(task.name)) {
@@ -401,7 +401,7 @@ const STYLE = `
 .sarcopenia label.check > span { flex: 1; }
 .sarcopenia input:not([type=checkbox]), .sarcopenia select { flex: 1; min-width: 0; background: #0b0d2b; color: inherit;
   border: 1px solid #3a3f99; border-radius: 3px; padding: 2px 5px; }
-.sarcopenia .row { display: flex; flex: 1; gap: 6px; min-width: 0; }
+.sarcopenia .beside { display: flex; flex: 1; gap: 6px; min-width: 0; }
 .sarcopenia button { background: #3036a0; color: #fff; border-radius: 3px; padding: 3px 9px; margin: 2px 0; }
 .sarcopenia button:hover { background: #444cd0; }
 .sarcopenia table { width: 100%; margin: 4px 0; border-collapse: collapse; }
