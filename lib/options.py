@@ -12,7 +12,7 @@ from lib.trainers.policy import TrainingPolicy
 _TRAINING = ("retrain_after", "auto_train", "train_preset", "promote_tolerance", "promote_worst_tolerance")
 _QUEUE = tuple(field.name for field in fields(QueueRules))
 _MONAI_LABEL = ("server_mode",)
-NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", *_TRAINING, *_QUEUE)
+NAMES: tuple[str, ...] = ("models", "index_url", "auto_score", "keep_pairs", *_TRAINING, *_QUEUE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class AppOptions:
         models: folder of the trained models; "" for the app's own.
         index_url: of a PostgreSQL database for the store's index; "" for a file beside the labels.
         auto_score: whether cases are scored by themselves.
+        keep_pairs: whether every finished case is also kept as a pair of files, with a log.
         training: when trainings begin, and which versions answer.
         queue: how cases are handed out.
     """
@@ -30,6 +31,7 @@ class AppOptions:
     models: str
     index_url: str
     auto_score: bool
+    keep_pairs: bool
     training: TrainingPolicy
     queue: QueueRules
 
@@ -43,13 +45,18 @@ class AppOptions:
         unknown = [name for name in conf if name not in (*NAMES, *_MONAI_LABEL)]
         if unknown:
             raise Refusal(f"There is no option {unknown[0]}; there are {', '.join(NAMES)}.")
-        score = str(conf.get("auto_score") or "true").strip().lower()
-        if score not in {"true", "false"}:
-            raise Refusal(f"auto_score is true or false, not {conf['auto_score']!r}.")
         return cls(
             models=conf.get("models") or "",
             index_url=conf.get("index_url") or "",
-            auto_score=score == "true",
+            auto_score=_switch(conf, "auto_score", otherwise=True),
+            keep_pairs=_switch(conf, "keep_pairs", otherwise=False),
             training=TrainingPolicy.from_conf(conf),
             queue=QueueRules.from_conf(conf),
         )
+
+
+def _switch(conf: Mapping[str, str], name: str, *, otherwise: bool) -> bool:
+    text = str(conf.get(name) or otherwise).strip().lower()
+    if text not in {"true", "false"}:
+        raise Refusal(f"{name} is true or false, not {conf[name]!r}.")
+    return text == "true"

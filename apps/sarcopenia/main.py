@@ -75,7 +75,8 @@ class SarcopeniaApp(MONAILabelApp):
         """The store of the studies folder."""
         if self.studies.startswith(("http://", "https://")):
             raise Refusal("Images from a DICOMweb server are not supported yet; give a folder.")
-        return CaseStore(self.studies, index_url=self._options.index_url or None)
+        options = self._options
+        return CaseStore(self.studies, index_url=options.index_url or None, keep_pairs=options.keep_pairs)
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""

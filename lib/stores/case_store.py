@@ -17,6 +17,7 @@ from lib.archive import Archive
 from lib.disk import make_folder
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
+from lib.stores.case_pairs import CasePairs
 from lib.stores.cases import PRESENT, Cases, note
 from lib.stores.client_shapes import IMAGE_COLUMNS, SHORT_LABEL_COLUMNS, image_info, short_label
 from lib.stores.files import remove_left_overs
@@ -47,12 +48,13 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
     Args:
         studies: the folder with images (NIfTI, NRRD, sub-folders with one DICOM series).
         index_url: an SQLAlchemy URL of a PostgreSQL database; by default an SQLite file beside the labels.
+        keep_pairs: whether every finished case is also kept as a pair of files with a log (see :class:`CasePairs`).
 
     Raises:
         Refusal: the folder is missing or cannot be written, or the index cannot be opened.
     """
 
-    def __init__(self, studies: str | Path, *, index_url: str | None = None) -> None:
+    def __init__(self, studies: str | Path, *, index_url: str | None = None, keep_pairs: bool = False) -> None:
         self._studies = Path(studies).resolve()
         if not self._studies.is_dir():
             raise Refusal(f"There is no studies folder {self._studies}.", status=404)
@@ -62,6 +64,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
         self._converted = self._own / "converted"
         self._removed = self._own / "removed"
         self._facts = self._own / "facts"
+        self._pairs = CasePairs(folder=self._own / "pairs") if keep_pairs else None
         try:
             for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
                 make_folder(folder)
