@@ -61,7 +61,7 @@ def case(name: str, user: _Reader, who: str = "") -> dict[str, Any]:
 
     Returns:
         ``id``; ``grid`` with ``shape``, ``affine`` (voxel indices to RAS+ mm) and ``axis``, the one from foot to head;
-        ``labels``, the current final one of every task that this person may see; ``hand_outs``, those of this person that
+        ``facts``, what is known of the patient; ``labels``, the current final one of every task that this person may see; ``hand_outs``, those of this person that
         have not ended.
 
     Raises:
@@ -76,6 +76,7 @@ def case(name: str, user: _Reader, who: str = "") -> dict[str, Any]:
     return {
         "id": image_id,
         "grid": {"shape": list(grid.shape), "affine": grid.affine.tolist(), "axis": grid.foot_to_head_axis},
+        "facts": vars(store.case_facts(image_id)),
         "labels": [
             {
                 "task": task,

@@ -25,9 +25,15 @@ export class Labelmap {
         segments,
       });
       const { imageIds, referencedImageIds } = services.segmentationService.getSegmentation(id).representationData[LABELMAP];
+      settled.delete(id);
+      edited.delete(id);
       imagesOf.set(id, imageIds.map((imageId, n) => ({ imageId, shown: referencedImageIds[n] })));
     }
-    return new Labelmap({ services, id, grid, task });
+    const labelmap = new Labelmap({ services, id, grid, task });
+    if (labelmap.images.every(({ place }) => !place)) {
+      throw new Error('The pixels that OHIF shows are not the voxels of the case, so a label cannot be drawn here.');
+    }
+    return labelmap;
   }
 
   constructor({ services, id, grid, task }) {
@@ -99,9 +105,14 @@ export class Labelmap {
     return voxels;
   }
 
-  // Which of the file's slices an image is, or `null`.
-  sliceOf(imageId) {
-    return this.images.find(({ shown }) => shown === imageId)?.place?.slice ?? null;
+  // Which of the file's slices an image is, by its number as OHIF counts them (from 1); `null` for none.
+  sliceOf(number) {
+    return this.images[number - 1]?.place?.slice ?? null;
+  }
+
+  // The other way round.
+  numberOf(slice) {
+    return this.images.findIndex(({ place }) => place?.slice === slice) + 1 || null;
   }
 
   // The slice of the file on which most is labelled, or `null` for an empty label.
@@ -118,10 +129,6 @@ export class Labelmap {
     }
     const [slice, most] = [...counts].reduce((best, each) => (each[1] > best[1] ? each : best), [null, 0]);
     return most ? slice : null;
-  }
-
-  imageOf(slice) {
-    return this.images.find(({ place }) => place?.slice === slice)?.shown ?? null;
   }
 }
 

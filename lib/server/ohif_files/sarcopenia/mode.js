@@ -7,6 +7,12 @@ import { guardLeaving } from './leaving.js';
 const TOOLS = '@ohif/extension-cornerstone.panelModule.panelSegmentationWithTools';
 const SERIES = '@ohif/extension-default.panelModule.seriesList';
 
+// The schema says which segments there are: what OHIF lets one add or rename besides would be refused by the store.
+const FIXED_SEGMENTS = [
+  { id: 'PanelSegmentation.disableEditing', disableEditing: true },
+  { id: 'PanelSegmentation.showAddSegment', showAddSegment: false },
+];
+
 function layoutOf(route) {
   return async (...given) => {
     const layout = await route.layoutTemplate(...given);
@@ -25,6 +31,7 @@ async function modeFactory({ loadModules }) {
     displayName: 'Sarcopenia',
     onModeEnter: given => {
       unguard = guardLeaving();
+      given.servicesManager.services.customizationService.addModeCustomizations(FIXED_SEGMENTS);
       return stock.onModeEnter(given);
     },
     onModeExit: given => {

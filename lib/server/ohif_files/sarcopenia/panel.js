@@ -17,6 +17,14 @@ const FOLDS = [
   ['best', 'the best fold'],
   ...[0, 1, 2, 3, 4].map(n => [String(n), `fold ${n}`]),
 ];
+// What the indices and cut-offs need to know; kept with the case.
+const FACTS = [
+  { name: 'sex', text: 'Sex', choices: [['', 'not known'], ['F', 'female'], ['M', 'male']] },
+  { name: 'height_m', text: 'Height (m)' },
+  { name: 'weight_kg', text: 'Weight (kg)' },
+  { name: 'age_years', text: 'Age' },
+  { name: 'contrast', text: 'Contrast', choices: [['', 'not known'], ['no', 'no'], ['yes', 'yes']] },
+];
 const SETTLE_MS = 100;
 
 // The answers of this page, by the label that they went into: the panel may be folded away and come back.
@@ -57,8 +65,9 @@ export class Panel {
     this.strategy.onchange = () => remember('strategy', this.strategy.value);
     this.reason = make('p', { className: 'reason' });
     this.fold = options(make('select', { name: 'fold' }), FOLDS, 'ensemble');
-    this.slice = make('input', { name: 'slice', placeholder: 'search for L3', inputMode: 'numeric', size: 6 });
-    this.sliceFields = field('Slice', make('div', { className: 'beside' }, this.slice, button('here', 'This one', () => this.takeSlice())));
+    this.slice = make('input', { name: 'image', placeholder: 'search for L3', inputMode: 'numeric', size: 6 });
+    this.patient = make('details', {}, make('summary', { textContent: 'Patient' }), ...FACTS.map(fact => this.factField(fact, field)));
+    this.sliceFields = field('Image', make('div', { className: 'beside' }, this.slice, button('here', 'This one', () => this.takeImage())));
     this.answer = make('div', { className: 'answer' });
     this.saved = make('div', { className: 'saved' });
     this.complete = make('input', { type: 'checkbox', name: 'complete' });
@@ -84,6 +93,7 @@ export class Panel {
       ),
       part(
         'Segment',
+        this.patient,
         field('Answered by', this.fold),
         this.sliceFields,
         make('div', { className: 'beside' }, button('run', 'Run', () => this.infer(), 'Segmenting …')),
@@ -103,6 +113,12 @@ export class Panel {
       part('Model', this.training.node),
       part('Add studies', uploader(id => this.run(() => this.goTo(id))))
     );
+  }
+
+  factField({ name, text, choices }, field) {
+    const node = choices ? options(make('select', { name }), choices, '') : make('input', { name, inputMode: 'decimal' });
+    node.onchange = () => this.run(() => this.enterFact(name, node.value.trim()));
+    return field(text, node);
   }
 
   listen() {
@@ -199,15 +215,15 @@ export class Panel {
     this.viewportId = active.viewportId;
     if (uid !== this.series?.displaySetInstanceUID) {
       this.series = active.displaySet;
-      this.labelmap = null;
-      this.case = null;
-      this.answer.replaceChildren();
+      this.labelmap = this.case = this.grid = null;
+      [this.reason, this.answer, this.saved].forEach(node => node.replaceChildren());
       await this.readCase();
       this.grid = new Grid(this.case.grid);
     }
-    if (this.grid) {
-      await this.openLabel();
+    if (!this.grid) {
+      return; // the series is no case, as was said when it came into view
     }
+    await this.openLabel();
     if (!opened.has(uid)) {
       opened.add(uid);
       viewportsOf(this.services, this.series).forEach(id => setSoftTissueWindow(this.services, id));
@@ -221,10 +237,15 @@ export class Panel {
     this.case = await server.caseOf(this.series.SeriesInstanceUID, this.who.value.trim());
     const mine = this.case.hand_outs.find(({ task }) => task === this.task.name);
     this.reason.textContent = mine ? mine.reason : '';
+    for (const { name } of FACTS) {
+      const value = this.case.facts[name];
+      this.patient.querySelector(`[name=${name}]`).value = { true: 'yes', false: 'no' }[value] ?? value ?? '';
+    }
     this.showSaved();
   }
 
   async openLabel() {
+    this.labelmap = null;
     const { services, series: displaySet, grid, task } = this;
     this.labelmap = await Labelmap.open({ services, displaySet, grid, task });
     for (const viewportId of viewportsOf(services, displaySet)) {
@@ -248,7 +269,8 @@ export class Panel {
 
   showAnswer() {
     const params = answers.get(this.labelmap.id);
-    this.answer.replaceChildren(...(params ? answerOf(params) : []));
+    const image = params?.slice_index === null ? null : this.labelmap.numberOf(params?.slice_index);
+    this.answer.replaceChildren(...(params ? answerOf(params, image) : []));
   }
 
   showSaved() {
@@ -270,12 +292,30 @@ export class Panel {
 
   // What the buttons do
 
-  takeSlice() {
-    const slice = this.needLabel().sliceOf(imageShown(this.services, this.viewportId));
+  takeImage() {
+    const shown = imageShown(this.services, this.viewportId);
+    const number = this.needLabel().images.findIndex(image => image.shown === shown) + 1;
+    this.sliceChosen(number);
+    this.slice.value = String(number);
+  }
+
+  // The slice of the file that an image is, by its number as OHIF counts.
+  sliceChosen(number) {
+    const slice = this.needLabel().sliceOf(number);
     if (slice === null) {
-      throw new Error('What the viewport shows is no slice of the case.');
+      throw new Error('This is no slice of the case.');
     }
-    this.slice.value = String(slice);
+    return slice;
+  }
+
+  async enterFact(name, value) {
+    if (!this.case) {
+      throw new Error('There is no CT in the active viewport.');
+    }
+    const known = { yes: true, no: false }[value];
+    await server.enterFact(this.case.id, name, known ?? value);
+    await this.readCase();
+    this.say('Kept with the case; run again to see what follows from it.', 'good');
   }
 
   needLabel() {
@@ -296,7 +336,7 @@ export class Panel {
     }
     const wishes = { client_id: this.who.value.trim(), fold: this.fold.value };
     if (this.task.on_slice && this.slice.value.trim()) {
-      wishes.slice_index = this.slice.value.trim();
+      wishes.slice_index = String(this.sliceChosen(Number(this.slice.value)));
     }
     const { params, file } = await server.infer(labelmap.task.name, this.case.id, wishes);
     labelmap.write(await readNrrd(file, this.grid.voxels));
@@ -306,9 +346,9 @@ export class Panel {
   }
 
   async jumpTo(slice) {
-    const image = slice === null ? null : this.labelmap.imageOf(slice);
-    if (image) {
-      await showImage(this.services, this.viewportId, image);
+    const number = slice === null ? null : this.labelmap.numberOf(slice);
+    if (number) {
+      await showImage(this.services, this.viewportId, this.labelmap.images[number - 1].shown);
     }
   }
 
@@ -409,6 +449,8 @@ const STYLE = `
 .sarcopenia tr:first-child th { text-align: right; }
 .sarcopenia td { text-align: right; font-variant-numeric: tabular-nums; }
 .sarcopenia ul { margin: 3px 0; padding-left: 14px; list-style: disc; }
+.sarcopenia[data-edited=true] .answer:not(:empty)::before { content: 'As answered, before your edits:'; color: #ffcf70; }
+.sarcopenia summary { color: #a3a3c2; cursor: pointer; }
 .sarcopenia .warnings { color: #ffcf70; }
 .sarcopenia .status { min-height: 18px; }
 .sarcopenia .status[data-kind=error], .sarcopenia .error { color: #ff8d8d; }

@@ -27,11 +27,11 @@ const METHODS = {
   thresholds: 'rules (no trained model yet)',
 };
 
-// Everything that an answer says, as nodes.
-export function answerOf(params) {
+// Everything that an answer says, as nodes. `image`: the number of the image that it is about, as OHIF counts, or `null`.
+export function answerOf(params, image) {
   const { measurements, uncertainty, warnings } = params;
   const by = `By ${METHODS[params.method] ?? params.method}${params.model_version ? `, ${params.model_version}` : ''}`;
-  const where = params.slice_index === null ? '' : `; slice ${params.slice_index}${params.level ? `, ${params.level}` : ''}`;
+  const where = image === null ? '' : `; image ${image}${params.level ? `, ${params.level}` : ''}`;
   const calls = (measurements.calls ?? []).map(
     call => `${call.statement}: ${call.is_abnormal ? 'yes' : 'no'} (${call.comparison} ${call.threshold}; ${words(call.cutoff)})`
   );

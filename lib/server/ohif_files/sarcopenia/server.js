@@ -36,6 +36,12 @@ export const info = () => json('/info/');
 // A case by its id or its SeriesInstanceUID.
 export const caseOf = (name, who) => json(`/annotate/cases/${part(name)}?who=${part(who)}`);
 
+export async function enterFact(id, name, value) {
+  const form = new FormData();
+  form.set('info', JSON.stringify({ [name]: value }));
+  return ask(`/datastore/image/info?image=${part(id)}`, { method: 'PUT', body: form });
+}
+
 export const measurements = (id, task) => json(`/annotate/cases/${part(id)}/measurements/${part(task)}`);
 
 export const queue = task => json(`/queue/${part(task)}`);
