@@ -201,6 +201,37 @@ class Progress:
             print(f"  {text}", flush=True)
 
 
+PROGRAMS = {"chromium": "chromium", "chromium-driver": "chromedriver", "orthanc": "Orthanc"}
+"""Debian packages that tests of the whole way need, each with a program that it brings."""
+_WITH = {"orthanc": ("orthanc-dicomweb",)}
+
+
+def missing_programs() -> list[str]:
+    """The packages of :data:`PROGRAMS` whose program is not installed, and what goes with them."""
+    missing = [package for package, program in PROGRAMS.items() if shutil.which(program) is None]
+    return [name for package in missing for name in (package, *_WITH.get(package, ()))]
+
+
+def install_programs(packages: Sequence[str]) -> str:
+    """Install Debian packages, where that can be done without asking anybody; tests skip what is missing.
+
+    Returns:
+        A sentence on what was done.
+    """
+    names = ", ".join(packages)
+    if shutil.which("apt-get") is None or os.name == "nt" or os.geteuid() != 0:
+        return f"Some tests will be skipped for want of {names}; on Debian, `apt install` has them."
+    print(f"Installing {names}: this is done once, and takes some minutes", flush=True)
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, "text": True}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        done = subprocess.run(["apt-get", *arguments], env=environment, check=False, **quiet)  # type: ignore[call-overload]
+        if done.returncode != 0:
+            reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]
+            return f"Some tests will be skipped for want of {names}, which could not be installed ({reason})."
+    return f"Installed {names}."
+
+
 def included(requirements: Path) -> list[Path]:
     """A requirements file and the files it includes with `-r`, itself first."""
     files = [requirements]

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.command import run_command
-from scripts.environment import DEVELOPMENT, ROOT, Environment
+from scripts.environment import DEVELOPMENT, ROOT, Environment, install_programs, missing_programs
 from scripts.interpreter import use_right_python
 
 
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     use_right_python([__file__, *arguments])
     environment = Environment()
     environment.prepare(DEVELOPMENT)
+    if missing := missing_programs():
+        print(install_programs(missing), flush=True)
     return subprocess.run(
         [str(environment.python), "-m", "pytest", *pytest_arguments(arguments)], cwd=ROOT, check=False
     ).returncode

@@ -11,7 +11,6 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
@@ -26,7 +25,7 @@ _PLAIN = str(ExplicitVRLittleEndian)
 _TYPES = {
     str(JPEGBaseline8Bit): "image/jpeg",
     str(JPEGExtended12Bit): "image/jpeg",
-    str(JPEGLossless): "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",  # JPEG lossless of any order, for which pydicom 2 has another name
     str(JPEGLosslessSV1): "image/jpeg",
     str(JPEGLSLossless): "image/jls",
     str(JPEGLSNearLossless): "image/jls",

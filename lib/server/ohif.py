@@ -27,7 +27,8 @@ MODE = "sarcopenia"
 """The mode in which a case opens."""
 OWN = Path(__file__).with_name("ohif_files")
 _PACKAGE = Path(str(files("monailabel"))) / "endpoints" / "static" / "ohif"
-_CONFIG = "app-config.js"
+_CONFIG, _PAGE = "app-config.js", "index.html"
+_MADE = (_CONFIG, _PAGE)
 _COMPRESSED_FROM = 1 << 12
 _COMPRESSIBLE = re.compile(r".*\.(js|css|html|json|svg|wasm|map)")
 _NAMED_BY_CONTENT = re.compile(r".*[.-]?[0-9a-f]{20}\.(js|wasm|css)|[0-9a-f]{20}\.wasm")
@@ -46,8 +47,8 @@ def ohif_file(path: str, request: Request, user: _Reader) -> Response:  # noqa: 
     headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if _NAMED_BY_CONTENT.fullmatch(file.name):
         headers["Cache-Control"] = "public, max-age=31536000, immutable"
-    if file.name == _CONFIG:
-        del headers["ETag"]  # it is made of several files
+    if file.name in _MADE:
+        del headers["ETag"]
     elif request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -97,10 +98,12 @@ def _file(path: str) -> Path:
             return file
     if re.search(r"\.(js|css|wasm|map|json|png|svg|ico)$", path):
         raise Refusal(f"OHIF has no file {path[:200]}.", status=404)
-    return _PACKAGE / "index.html"
+    return _PACKAGE / _PAGE
 
 
 def _content(file: Path) -> bytes:
+    if file.name == _PAGE:  # a page would wait for fonts from another site, which a hospital's network may not reach
+        return re.sub(rb'<link[^>]*"https://[^>]*>', b"", file.read_bytes())
     if file.name != _CONFIG:
         return file.read_bytes()
     additions = sorted(each for each in OWN.glob("*.js") if each.name != _CONFIG)
@@ -109,7 +112,7 @@ def _content(file: Path) -> bytes:
 
 def _is_worth_it(file: Path) -> bool:
     return (
-        file.name != _CONFIG
+        file.name not in _MADE
         and _COMPRESSIBLE.fullmatch(file.name) is not None
         and file.stat().st_size > _COMPRESSED_FROM
     )

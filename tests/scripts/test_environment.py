@@ -18,6 +18,8 @@ from scripts.environment import (
     RUNTIME,
     Environment,
     fingerprint,
+    install_programs,
+    missing_programs,
     one_at_a_time,
     pinned,
     remove_half_installed,
@@ -206,3 +208,20 @@ class TestTwoAtOnce:
             second.join(timeout=20)
         assert got.is_set()
         assert "waiting for it to finish" in capfd.readouterr().out
+
+
+class TestProgramsOfTheSystem:
+    def test_are_looked_for_by_their_program_and_bring_what_goes_with_them(self, monkeypatch):
+        monkeypatch.setattr("shutil.which", lambda name: None if name == "Orthanc" else f"/usr/bin/{name}")
+        assert missing_programs() == ["orthanc", "orthanc-dicomweb"]
+
+    def test_that_cannot_be_installed_are_named_in_a_sentence(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("os.geteuid", lambda: 1000, raising=False)
+        assert "skipped for want of chromium" in install_programs(["chromium"])
+        monkeypatch.setattr("os.geteuid", lambda: 0, raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "skipped for want of chromium" in install_programs(["chromium"])
+        if sys.platform != "win32":
+            (tmp_path / "apt-get").write_text("#!/bin/sh\necho 'E: no such package'; exit 100\n")
+            (tmp_path / "apt-get").chmod(0o755)
+            assert "(E: no such package)" in install_programs(["chromium"])
