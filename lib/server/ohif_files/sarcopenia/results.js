@@ -33,7 +33,7 @@ export function answerOf(params, image) {
   const by = `By ${METHODS[params.method] ?? params.method}${params.model_version ? `, ${params.model_version}` : ''}`;
   const where = image === null ? '' : `; image ${image}${params.level ? `, ${params.level}` : ''}`;
   const calls = (measurements.calls ?? []).map(
-    call => `${call.statement}: ${call.is_abnormal ? 'yes' : 'no'} (${call.comparison} ${call.threshold}; ${words(call.cutoff)})`
+    call => `${call.statement} (${words(call.cutoff)}: ${call.comparison} ${call.threshold})`
   );
   const indices = Object.entries(measurements.indices ?? {}).filter(([, value]) => value !== null);
   return [
