@@ -201,7 +201,7 @@ class Progress:
             print(f"  {text}", flush=True)
 
 
-PROGRAMS = {"chromium": "chromium", "chromium-driver": "chromedriver", "orthanc": "Orthanc"}
+PROGRAMS = {"chromium": "chromium", "orthanc": "Orthanc"}
 """Debian packages that tests of the whole way need, each with a program that it brings."""
 _WITH = {"orthanc": ("orthanc-dicomweb",)}
 
