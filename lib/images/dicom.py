@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pydicom
 import SimpleITK as sitk
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -28,11 +29,15 @@ _NUMBERS = ("age_years", "height_m", "weight_kg")
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImagePositionPatient")
+_OF_SERIES = ("ImageType", "ImageOrientationPatient", "PixelSpacing")
 _OF_PATIENT = (
     "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "ContrastBolusAgent", "QualityControlSubject",
     "PatientID", "IssuerOfPatientID",
 )  # fmt: skip
-_TAGS = [*_OF_IMAGE, "ImageOrientationPatient", *_OF_PATIENT]
+_TAGS = [*_OF_IMAGE, *_OF_SERIES, *_OF_PATIENT]
+NOT_AXIAL = "reformats that are not axial"
+_AXIAL = 0.7  # cosine of the angle to the body's axis
+_OFF_THE_LINE_MM = 0.1
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 DAMAGED = (
     ArithmeticError, AssertionError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError,
@@ -120,13 +125,37 @@ def ct_series(folder: Path) -> CTSeries:
         else:
             other.add(str(header.get("Modality", "none")))
     warnings = (headers.warning,) if headers.warning else ()
+    reasons = {uid: why_no_volume(headers.of[files[0]]) for uid, files in series.items()}
+    for wanted in ("", NOT_AXIAL):  # a reformat is taken where there is nothing else
+        if any(reason == wanted for reason in reasons.values()):
+            return CTSeries({uid: files for uid, files in series.items() if reasons[uid] == wanted}, warnings)
     if series:
-        return CTSeries(series, warnings)
+        told = ", ".join(sorted(set(reasons.values())))
+        raise BadImage(" ".join([f"The folder {folder.name} holds no CT of the body, only {told}.", *warnings]))
     if other:
         raise BadImage(
             " ".join([f"The folder {folder.name} holds no CT (modality {', '.join(sorted(other))}).", *warnings])
         )
     raise BadImage(next(iter(headers.set_aside.values()), f"The folder {folder.name} holds no DICOM files."))
+
+
+def why_no_volume(header: pydicom.Dataset) -> str:
+    """What a CT image is, if it is none of the body in axial slices; else "".
+
+    Args:
+        header: with the tags that say so.
+    """
+    if "LOCALIZER" in (patient_value(header, "ImageType") or []):
+        return "a scout"
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        return ""  # of many frames each says for itself where it lies
+    try:
+        orientation = np.array(header.ImageOrientationPatient, dtype=float)
+        np.array(header.ImagePositionPatient, dtype=float)
+        normal = np.cross(orientation[:3], orientation[3:])
+    except DAMAGED:
+        return "images without a position"
+    return "" if abs(normal[2]) > _AXIAL else NOT_AXIAL
 
 
 def dicom_headers(folder: Path) -> Headers:
@@ -208,10 +237,15 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
         BadImage: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
     """
     headers = [_read_header(path) for path in files]
-    if len(files) == 1 and int(headers[0].get("NumberOfFrames") or 1) > 1:
-        ordered = files
+    stack = None
+    if int(headers[0].get("NumberOfFrames") or 1) > 1:
+        if len(files) > 1:
+            raise BadImage(f"The series has {len(files)} files of many frames (one is {files[0].name}); one is expected.")
+        ordered, stack = files, _frame_stack(files[0])
     else:
-        ordered = _ordered_by_position(files, headers)
+        order = _ordered_by_position(files, headers)
+        ordered, headers = [files[i] for i in order], [headers[i] for i in order]
+        stack = _stack(np.array([h.ImagePositionPatient for h in headers], dtype=float), ordered)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(path) for path in ordered])
     try:
@@ -223,13 +257,82 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
     array = array_of(image)
     if array.ndim == 2:
         array = array[..., np.newaxis]
+    affine = affine_of(image)
+    if stack is not None and len(stack.positions) == array.shape[2]:
+        array = array[:, :, stack.order]
+        affine = _affine(affine, stack)
     hu = array.astype(np.float32) if array.dtype.kind == "f" else np.clip(array, -32768, 32767).astype(np.int16)
     facts, wrong = _facts(headers[0])
     of_facts = tuple(f"In DICOM, {wrong[name]} It was left out." for name in _NUMBERS if name in wrong)
-    return CTImage(hu=hu, affine=affine_of(image), facts=facts, warnings=(*warnings, *of_facts))
+    return CTImage(hu=hu, affine=affine, facts=facts, warnings=(*warnings, *of_facts))
 
 
-def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> list[Path]:
+@dataclass(frozen=True, kw_only=True)
+class _Stack:
+    """Where the slices of a series lie.
+
+    Attributes:
+        positions: of their first voxels (LPS, mm), in their order in space.
+        order: which of the decoded slices comes at each place.
+    """
+
+    positions: npt.NDArray[np.float64]
+    order: npt.NDArray[np.intp] | slice
+
+
+def _stack(positions: npt.NDArray, files: list[Path]) -> _Stack:
+    """The slices of files in order, which have to begin along a line; it is aslant where the gantry was tilted.
+
+    Raises:
+        BadImage: they do not.
+    """
+    line = np.linspace(positions[0], positions[-1], len(positions))
+    away = np.linalg.norm(positions - line, axis=1)
+    if away.max() > _OFF_THE_LINE_MM + 0.1 * np.linalg.norm(positions[-1] - positions[0]) / max(1, len(positions) - 1):
+        name = files[min(int(away.argmax()), len(files) - 1)].name
+        raise BadImage(f"The slices do not lie behind each other: {name} is {away.max():.1f} mm beside the others.")
+    return _Stack(positions=positions, order=slice(None))
+
+
+def _frame_stack(file: Path) -> _Stack:
+    """The frames of an enhanced CT, in their order in space.
+
+    Raises:
+        BadImage: they do not say where they lie, or are no evenly spaced parallel slices.
+    """
+    try:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        frames = dataset.PerFrameFunctionalGroupsSequence
+        shared = (getattr(dataset, "SharedFunctionalGroupsSequence", None) or [pydicom.Dataset()])[0]
+        positions = np.array([f.PlanePositionSequence[0].ImagePositionPatient for f in frames], dtype=float)
+        planes = [
+            (f if "PlaneOrientationSequence" in f else shared).PlaneOrientationSequence[0].ImageOrientationPatient
+            for f in frames
+        ]
+        orientations = np.array(planes, dtype=float)
+    except DAMAGED as error:
+        raise BadImage(f"{file.name} has many frames and does not say where each of them lies.") from error
+    if np.ptp(orientations, axis=0).max() > 1e-3:
+        raise BadImage(f"The frames of {file.name} are not parallel: it holds several stacks.")
+    normal = np.cross(orientations[0, :3], orientations[0, 3:])
+    order = np.argsort(positions @ normal, kind="stable")
+    _refuse_gaps((positions @ normal)[order], [f"frame {index + 1} of {file.name}" for index in order])
+    stack = _stack(positions[order], [file])
+    return _Stack(positions=stack.positions, order=order)
+
+
+def _affine(affine: npt.NDArray[np.float64], stack: _Stack) -> npt.NDArray[np.float64]:
+    """The affine of a decoded series with its slices where their headers say; ITK would put a tilted stack upright."""
+    first, last, count = stack.positions[0], stack.positions[-1], len(stack.positions)
+    to_ras = np.array([-1.0, -1.0, 1.0])
+    exact = affine.copy()
+    exact[:3, 3] = first * to_ras
+    if count > 1:
+        exact[:3, 2] = (last - first) / (count - 1) * to_ras
+    return exact
+
+
+def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> list[int]:
     try:
         orientation = np.array(headers[0].ImageOrientationPatient, dtype=float)
         positions = np.array([header.ImagePositionPatient for header in headers], dtype=float)
@@ -238,17 +341,26 @@ def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> l
     normal = np.cross(orientation[:3], orientation[3:])
     along = positions @ normal
     order = np.argsort(along)
-    gaps = np.diff(along[order])
+    _refuse_gaps(along[order], [files[index].name for index in order])
+    return [int(index) for index in order]
+
+
+def _refuse_gaps(along: npt.NDArray, names: list[str]) -> None:
+    """Refuse slices, in order, that are not evenly spaced.
+
+    Raises:
+        BadImage: with the name of one of them.
+    """
+    gaps = np.diff(along)
     if len(gaps) and gaps.min() < 0.01:
-        twice = files[int(order[int(np.argmin(gaps)) + 1])]
-        raise BadImage(f"Two slices lie at the same position in this series (one is {twice.name}).")
+        twice = names[int(np.argmin(gaps)) + 1]
+        raise BadImage(f"Two slices lie at the same position in this series (one is {twice}).")
     if len(gaps) > 1 and gaps.max() - gaps.min() > 0.1 * float(np.median(gaps)) + 0.02:
-        after = files[int(order[int(np.argmax(np.abs(gaps - np.median(gaps))))])]
+        after = names[int(np.argmax(np.abs(gaps - np.median(gaps))))]
         raise BadImage(
-            f"The slices are not evenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm, after {after.name}): "
+            f"The slices are not evenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm, after {after}): "
             "a slice is missing or belongs to another scan."
         )
-    return [files[int(i)] for i in order]
 
 
 def patient_facts(header: pydicom.Dataset) -> PatientFacts:
