@@ -240,7 +240,9 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
     stack = None
     if int(headers[0].get("NumberOfFrames") or 1) > 1:
         if len(files) > 1:
-            raise BadImage(f"The series has {len(files)} files of many frames (one is {files[0].name}); one is expected.")
+            raise BadImage(
+                f"The series has {len(files)} files of many frames (one is {files[0].name}); one is expected."
+            )
         ordered, stack = files, _frame_stack(files[0])
     else:
         order = _ordered_by_position(files, headers)

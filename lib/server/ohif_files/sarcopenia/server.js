@@ -82,7 +82,7 @@ export async function saveLabel(id, nrrd, params) {
 
 export const train = task => json(`/train/${part(task)}`, { method: 'POST', ...body({}) });
 
-// DICOM objects by STOW-RS; the answer says for each what became of it.
+// DICOM objects by STOW-RS: its answer says for each what became of it, in 64 characters, and `Warning` all of it.
 export async function store(files) {
   const boundary = `sarcopenia-${crypto.getRandomValues(new Uint32Array(4)).join('')}`;
   const parts = files.flatMap(file => [`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, '\r\n']);
@@ -94,10 +94,9 @@ export async function store(files) {
     throw new Error('The server cannot be reached.');
   });
   // A refusal has the same form as an answer, with the reason for every object.
-  if (response.headers.get('Content-Type')?.startsWith('application/dicom+json')) {
-    return response.json();
-  }
-  return (await answer(response)).json();
+  const told = response.headers.get('Content-Type')?.startsWith('application/dicom+json') ? response : await answer(response);
+  const warning = /^299 - "(.*)"$/.exec(response.headers.get('Warning') ?? '')?.[1] ?? '';
+  return { told: await told.json(), warning };
 }
 
 export async function addImage(file) {

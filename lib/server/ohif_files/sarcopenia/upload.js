@@ -22,12 +22,15 @@ function batches(files) {
   return found.filter(batch => batch.length);
 }
 
+const LONGEST_COMMENT = 64;
+
 // The two sequences of a STOW answer: what was stored, and what was refused and why.
-function outcome(told) {
+function outcome({ told, warning }) {
   const stored = told['00081199']?.Value ?? [];
   const failed = told['00081198']?.Value ?? [];
   const series = stored.map(item => /\/series\/([\d.]+)/.exec(item['00081190']?.Value?.[0] ?? '')?.[1]);
-  const reasons = failed.map(item => item['00000902']?.Value?.[0] ?? 'An object was refused.');
+  const comments = failed.map(item => item['00000902']?.Value?.[0] ?? 'An object was refused.');
+  const reasons = warning && comments.some(text => text.length >= LONGEST_COMMENT) ? [warning] : comments;
   return { stored: stored.length, series: series.filter(Boolean), reasons };
 }
 
@@ -84,7 +87,7 @@ export function uploader(open) {
     });
     bar.hidden = true;
     said.replaceChildren(
-      make('p', { textContent: `${stored} of ${total} files were taken in.` }),
+      make('p', { className: 'taken', textContent: `${stored} of ${total} files were taken in.` }),
       ...cases.map((id, n) =>
         make('button', { type: 'button', textContent: `Open ${cases.length > 1 ? `series ${n + 1}` : 'it'}`, onclick: () => open(id) })
       ),
