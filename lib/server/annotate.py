@@ -1,4 +1,4 @@
-"""What the panel in OHIF asks beyond MONAI Label's endpoints: the tasks with their colours, a case with its grid and labels."""
+"""What the panel in OHIF asks beyond MONAI Label's endpoints: tasks with their colours, a case's grid and labels."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def case(name: str, user: _Reader, who: str = "") -> dict[str, Any]:
 
     Returns:
         ``id``; ``grid`` with ``shape``, ``affine`` (voxel indices to RAS+ mm) and ``axis``, the one from foot to head;
-        ``facts``, what is known of the patient; ``labels``, the current final one of every task that this person may see; ``hand_outs``, those of this person that
-        have not ended.
+        ``facts``, what is known of the patient; ``labels``, the current final one of every task that this person may
+        see; ``hand_outs``, those of this person that have not ended.
 
     Raises:
         Refusal: 404 for an unknown case; 422 for one that cannot be read.

@@ -1,4 +1,4 @@
-"""The Sarcopenia mode of OHIF in a real Chromium: the whole loop of an annotator, with mouse and keys, on the real CT."""
+"""The Sarcopenia mode of OHIF in a real Chromium: the whole loop of an annotator, with the mouse, on the real CT."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SEEN_AT = """point => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, real_ct_path):
-    """The server on the real CT, once as a NIfTI whose axes run otherwise than those of a DICOM series, once as it is."""
+    """The server on the real CT, once with axes that run otherwise than those of a DICOM series, once as it is."""
     studies = tmp_path_factory.mktemp("served") / "studies"
     studies.mkdir()
     image = read_ct(real_ct_path)
