@@ -29,6 +29,8 @@ const SETTLE_MS = 100;
 
 // The answers of this page, by the label that they went into: the panel may be folded away and come back.
 const answers = new Map();
+// The labels that were edited since.
+const changed = new Set();
 // Series whose window has been set; after that it is the annotator's.
 const opened = new Set();
 
@@ -179,6 +181,10 @@ export class Panel {
     this.title.textContent = this.labelmap?.edited ? `${name} (edited)` : name;
     this.root.dataset.ready = String(Boolean(this.labelmap));
     this.root.dataset.edited = String(Boolean(this.labelmap?.edited));
+    if (this.labelmap?.edited) {
+      changed.add(this.labelmap.id);
+    }
+    this.answer.dataset.changed = String(changed.has(this.labelmap?.id));
   }
 
   // The case on the screen
@@ -341,6 +347,7 @@ export class Panel {
     const { params, file } = await server.infer(labelmap.task.name, this.case.id, wishes);
     labelmap.write(await readNrrd(file, this.grid.voxels));
     answers.set(labelmap.id, params);
+    changed.delete(labelmap.id);
     this.showAnswer();
     await this.jumpTo(params.slice_index);
   }
@@ -432,6 +439,7 @@ export class Panel {
 
 const STYLE = `
 .sarcopenia { color: #e8e8f0; font-size: 13px; line-height: 1.35; padding: 8px; overflow-y: auto; height: 100%; }
+.sarcopenia header { position: sticky; top: -8px; background: #041c4a; margin: -8px -8px 4px; padding: 8px 8px 2px; z-index: 1; }
 .sarcopenia.busy { cursor: progress; }
 .sarcopenia.busy button { pointer-events: none; opacity: .5; }
 .sarcopenia section { border-top: 1px solid #2b3170; padding: 6px 0 8px; }
@@ -449,7 +457,7 @@ const STYLE = `
 .sarcopenia tr:first-child th { text-align: right; }
 .sarcopenia td { text-align: right; font-variant-numeric: tabular-nums; }
 .sarcopenia ul { margin: 3px 0; padding-left: 14px; list-style: disc; }
-.sarcopenia[data-edited=true] .answer:not(:empty)::before { content: 'As answered, before your edits:'; color: #ffcf70; }
+.sarcopenia .answer[data-changed=true]:not(:empty)::before { content: 'As answered, before your edits:'; color: #ffcf70; }
 .sarcopenia summary { color: #a3a3c2; cursor: pointer; }
 .sarcopenia .warnings { color: #ffcf70; }
 .sarcopenia .status { min-height: 18px; }

@@ -4,6 +4,8 @@ import { list, make } from './dom.js';
 
 const UNITS = { area_cm2: 'cm²', volume_cm3: 'cm³', mean_hu: 'HU', sd_hu: 'SD' };
 const number = value => (value === null || value === undefined ? '–' : Number(value).toFixed(1));
+// The server names the parameter of a request that a warning is about; here it is a field of the panel.
+const plain = sentence => sentence.replace(/ \(params\.\w+\)/g, '');
 const words = name => name.replaceAll('_', ' ');
 
 export function measurementTable(regions) {
@@ -42,7 +44,7 @@ export function answerOf(params, image) {
     ...indices.map(([name, value]) => make('p', { textContent: `${words(name)}: ${number(value)}` })),
     calls.length ? list(calls) : null,
     ...doubt(uncertainty),
-    warnings.length ? make('div', { className: 'warnings' }, list(warnings)) : null,
+    warnings.length ? make('div', { className: 'warnings' }, list(warnings.map(plain))) : null,
   ].filter(Boolean);
 }
 
