@@ -36,7 +36,7 @@ class CasePairs:
     """Keeps ``TASK/CASE-image.nii.gz`` and ``TASK/CASE-label.nii.gz`` of the newest label, and ``case_log.csv`` of all.
 
     Of a task on slices the pair holds the labelled slice (from the first to the last, where there are several), of any
-    other the whole volume. The log has a line for every structure on every slice that was labelled, and for their total.
+    other the whole volume. The log has a line for each structure on each slice that was labelled, and for their total.
 
     Attributes:
         folder: where they lie.
