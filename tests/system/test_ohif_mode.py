@@ -89,7 +89,7 @@ def drag(page, start: tuple[float, float], dx: float) -> None:
     page.mouse.up()
 
 
-def test_the_study_list_offers_the_mode_and_the_window_is_that_of_soft_tissue(server, page):
+def test_a_case_opens_from_the_study_list_in_the_window_of_soft_tissue_at_l3(server, page):
     page.goto(f"{server.url}/ohif/")
     page.get_by_text("ann", exact=True).first.click()
     page.get_by_role("button", name="Sarcopenia").first.click()
@@ -97,6 +97,9 @@ def test_the_study_list_offers_the_mode_and_the_window_is_that_of_soft_tissue(se
     assert "/ohif/sarcopenia" in page.url
     page.get_by_text("400", exact=True).wait_for()
     page.get_by_text("50", exact=True).wait_for()
+    series = requests.get(f"{server.url}/datastore/image/info?image=ann", timeout=60).json()["SeriesInstanceUID"]
+    l3 = requests.post(f"{server.url}/infer/l3_slice?image={series}&output=json", timeout=120).json()["slice_index"]
+    page.get_by_text(f"({l3 + 1}/112)").first.wait_for()
 
 
 def test_a_run_shows_the_answer_on_the_slice_of_l3_with_its_numbers(server, page):

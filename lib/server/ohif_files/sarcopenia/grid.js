@@ -26,8 +26,8 @@ export class Grid {
     this.voxels = shape[0] * shape[1] * shape[2];
   }
 
-  // Where an image lies: the voxel of its first pixel, and the steps from a column or row to the next, in the flat array;
-  // `null` where its pixels are no voxels of the file. `plane` is cornerstone's imagePlaneModule, in LPS mm.
+  // Where an image lies: the voxel of its first pixel, and the steps from a column or row to the next, in the flat
+  // array; `null` where its pixels are no voxels of the file. `plane` is cornerstone's imagePlaneModule, in LPS mm.
   place(plane) {
     const origin = plane.imagePositionPatient;
     const along = (direction, spacing) => origin.map((value, n) => value + direction[n] * spacing);

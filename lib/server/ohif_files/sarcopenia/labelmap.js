@@ -1,5 +1,5 @@
-// A label that is drawn on in OHIF: one segmentation of cornerstone for each series and task. One for all tasks would not
-// do, since structures of two tasks may cover each other, and a run must not touch what was drawn for another task.
+// A label that is drawn on in OHIF: one segmentation of cornerstone for each series and task. One for all tasks would
+// not do: structures of two tasks may cover each other, and a run must not touch what was drawn for another task.
 
 import { eachPixel } from './grid.js';
 
@@ -24,10 +24,14 @@ export class Labelmap {
         label: task.name,
         segments,
       });
-      const { imageIds, referencedImageIds } = services.segmentationService.getSegmentation(id).representationData[LABELMAP];
+      const { imageIds, referencedImageIds } =
+        services.segmentationService.getSegmentation(id).representationData[LABELMAP];
       settled.delete(id);
       edited.delete(id);
-      imagesOf.set(id, imageIds.map((imageId, n) => ({ imageId, shown: referencedImageIds[n] })));
+      imagesOf.set(
+        id,
+        imageIds.map((imageId, n) => ({ imageId, shown: referencedImageIds[n] }))
+      );
     }
     const labelmap = new Labelmap({ services, id, grid, task });
     if (labelmap.images.every(({ place }) => !place)) {
@@ -73,8 +77,8 @@ export class Labelmap {
     segmentationService.setActiveSegmentation(viewportId, this.id);
   }
 
-  // Puts a label in place of what was drawn. `voxels`: in the order of the file. Images that are not among the voxels of the
-  // file, such as a slice that came twice, stay empty.
+  // Puts a label in place of what was drawn. `voxels`: in the order of the file. Images that are not among the voxels of
+  // the file, such as a slice that came twice, stay empty.
   write(voxels) {
     for (const { imageId, place } of this.images) {
       const pixels = pixelsOf(imageId);
@@ -99,7 +103,9 @@ export class Labelmap {
           voxels[voxel] = pixels[pixel];
         });
       } else if (pixels.some(Boolean)) {
-        throw new Error('You have drawn on an image that is no slice of the case (it may have come twice); erase it there.');
+        throw new Error(
+          'You have drawn on an image that is no slice of the case (it may have come twice); erase it there.'
+        );
       }
     }
     return voxels;

@@ -1,5 +1,6 @@
-// Leaving asks first where there are edits that were not submitted: closing the tab, OHIF's way back to the studies, the
-// browser's back button, and opening another case. OHIF's router cannot be told to ask, so its events are caught before it.
+// Leaving asks first where there are edits that were not submitted: closing the tab, OHIF's way back to the studies,
+// the browser's back button, and opening another case. OHIF's router cannot be told to ask, so its events are caught
+// before it.
 
 import { anyEdited } from './labelmap.js';
 

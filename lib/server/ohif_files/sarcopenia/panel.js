@@ -19,11 +19,27 @@ const FOLDS = [
 ];
 // What the indices and cut-offs need to know; kept with the case.
 const FACTS = [
-  { name: 'sex', text: 'Sex', choices: [['', 'not known'], ['F', 'female'], ['M', 'male']] },
+  {
+    name: 'sex',
+    text: 'Sex',
+    choices: [
+      ['', 'not known'],
+      ['F', 'female'],
+      ['M', 'male'],
+    ],
+  },
   { name: 'height_m', text: 'Height (m)' },
   { name: 'weight_kg', text: 'Weight (kg)' },
   { name: 'age_years', text: 'Age' },
-  { name: 'contrast', text: 'Contrast', choices: [['', 'not known'], ['no', 'no'], ['yes', 'yes']] },
+  {
+    name: 'contrast',
+    text: 'Contrast',
+    choices: [
+      ['', 'not known'],
+      ['no', 'no'],
+      ['yes', 'yes'],
+    ],
+  },
 ];
 const SETTLE_MS = 100;
 
@@ -68,8 +84,21 @@ export class Panel {
     this.reason = make('p', { className: 'reason' });
     this.fold = options(make('select', { name: 'fold' }), FOLDS, 'ensemble');
     this.slice = make('input', { name: 'image', placeholder: 'search for L3', inputMode: 'numeric', size: 6 });
-    this.patient = make('details', {}, make('summary', { textContent: 'Patient' }), ...FACTS.map(fact => this.factField(fact, field)));
-    this.sliceFields = field('Image', make('div', { className: 'beside' }, this.slice, button('here', 'This one', () => this.takeImage())));
+    this.patient = make(
+      'details',
+      {},
+      make('summary', { textContent: 'Patient' }),
+      ...FACTS.map(fact => this.factField(fact, field))
+    );
+    this.sliceFields = field(
+      'Image',
+      make(
+        'div',
+        { className: 'beside' },
+        this.slice,
+        button('here', 'This one', () => this.takeImage())
+      )
+    );
     this.answer = make('div', { className: 'answer' });
     this.saved = make('div', { className: 'saved' });
     this.complete = make('input', { type: 'checkbox', name: 'complete' });
@@ -78,7 +107,7 @@ export class Panel {
     this.training = new TrainingPart(work => this.run(work));
 
     this.root.replaceChildren(
-      make('style', { textContent: STYLE }),
+      make('link', { rel: 'stylesheet', href: new URL('panel.css', import.meta.url).href }),
       make('header', {}, this.title, this.status),
       part(
         'Case',
@@ -98,12 +127,21 @@ export class Panel {
         this.patient,
         field('Answered by', this.fold),
         this.sliceFields,
-        make('div', { className: 'beside' }, button('run', 'Run', () => this.infer(), 'Segmenting …')),
+        make(
+          'div',
+          { className: 'beside' },
+          button('run', 'Run', () => this.infer(), 'Segmenting …')
+        ),
         this.answer
       ),
       part(
         'Submit',
-        make('label', { className: 'check' }, this.complete, make('span', { textContent: 'What is not drawn is not there' })),
+        make(
+          'label',
+          { className: 'check' },
+          this.complete,
+          make('span', { textContent: 'What is not drawn is not there' })
+        ),
         make(
           'div',
           { className: 'beside' },
@@ -113,12 +151,17 @@ export class Panel {
         this.saved
       ),
       part('Model', this.training.node),
-      part('Add studies', uploader(id => this.run(() => this.goTo(id))))
+      part(
+        'Add studies',
+        uploader(id => this.run(() => this.goTo(id)))
+      )
     );
   }
 
   factField({ name, text, choices }, field) {
-    const node = choices ? options(make('select', { name }), choices, '') : make('input', { name, inputMode: 'decimal' });
+    const node = choices
+      ? options(make('select', { name }), choices, '')
+      : make('input', { name, inputMode: 'decimal' });
     node.onchange = () => this.run(() => this.enterFact(name, node.value.trim()));
     return field(text, node);
   }
@@ -192,8 +235,16 @@ export class Panel {
   async begin() {
     const { tasks, strategies } = await server.tasks();
     this.tasks = Object.fromEntries(tasks.map(task => [task.name, task]));
-    options(this.taskChoice, tasks.map(({ name, description }) => [name, `${name}: ${description}`]), recall('task'));
-    options(this.strategy, strategies.map(({ name, description }) => [name, description]), recall('strategy'));
+    options(
+      this.taskChoice,
+      tasks.map(({ name, description }) => [name, `${name}: ${description}`]),
+      recall('task')
+    );
+    options(
+      this.strategy,
+      strategies.map(({ name, description }) => [name, description]),
+      recall('strategy')
+    );
     this.showTask();
     await this.follow();
   }
@@ -233,6 +284,19 @@ export class Panel {
     if (!opened.has(uid)) {
       opened.add(uid);
       viewportsOf(this.services, this.series).forEach(id => setSoftTissueWindow(this.services, id));
+      this.bringL3IntoView();
+    }
+  }
+
+  // Beside everything else, since it takes seconds; whoever has begun to do something is not interrupted.
+  async bringL3IntoView() {
+    const { labelmap, viewportId } = this;
+    const shown = imageShown(this.services, viewportId);
+    const slice = await server.sliceOfL3(this.case.id, this.who.value.trim());
+    const untouched =
+      labelmap.id === this.labelmap?.id && !labelmap.edited && imageShown(this.services, viewportId) === shown;
+    if (untouched && this.task.on_slice) {
+      await this.jumpTo(slice);
     }
   }
 
@@ -286,9 +350,16 @@ export class Panel {
         make(
           'div',
           { className: 'revision' },
-          make('span', { textContent: `${task}: revision ${revision} by ${author}, ${new Date(created).toLocaleString()}` }),
+          make('span', {
+            textContent: `${task}: revision ${revision} by ${author}, ${new Date(created).toLocaleString()}`,
+          }),
           task === this.task.name
-            ? make('button', { type: 'button', name: 'load', textContent: 'Load', onclick: () => this.run(() => this.load(), 'Loading …') })
+            ? make('button', {
+                type: 'button',
+                name: 'load',
+                textContent: 'Load',
+                onclick: () => this.run(() => this.load(), 'Loading …'),
+              })
             : null,
           warnings.length ? list(warnings) : null
         )
@@ -436,34 +507,3 @@ export class Panel {
     window.location.assign(server.address(id));
   }
 }
-
-const STYLE = `
-.sarcopenia { color: #e8e8f0; font-size: 13px; line-height: 1.35; padding: 8px; overflow-y: auto; height: 100%; }
-.sarcopenia header { position: sticky; top: -8px; background: #041c4a; margin: -8px -8px 4px; padding: 8px 8px 2px; z-index: 1; }
-.sarcopenia.busy { cursor: progress; }
-.sarcopenia.busy button { pointer-events: none; opacity: .5; }
-.sarcopenia section { border-top: 1px solid #2b3170; padding: 6px 0 8px; }
-.sarcopenia h3 { color: #7bb2ce; font-size: 13px; margin: 2px 0 4px; }
-.sarcopenia label { display: flex; gap: 6px; align-items: center; margin: 3px 0; }
-.sarcopenia label > span { flex: 0 0 84px; color: #a3a3c2; }
-.sarcopenia label.check > span { flex: 1; }
-.sarcopenia input:not([type=checkbox]), .sarcopenia select { flex: 1; min-width: 0; background: #0b0d2b; color: inherit;
-  border: 1px solid #3a3f99; border-radius: 3px; padding: 2px 5px; }
-.sarcopenia .beside { display: flex; flex: 1; gap: 6px; min-width: 0; }
-.sarcopenia button { background: #3036a0; color: #fff; border-radius: 3px; padding: 3px 9px; margin: 2px 0; }
-.sarcopenia button:hover { background: #444cd0; }
-.sarcopenia table { width: 100%; margin: 4px 0; border-collapse: collapse; }
-.sarcopenia th { text-align: left; font-weight: 400; color: #a3a3c2; }
-.sarcopenia tr:first-child th { text-align: right; }
-.sarcopenia td { text-align: right; font-variant-numeric: tabular-nums; }
-.sarcopenia ul { margin: 3px 0; padding-left: 14px; list-style: disc; }
-.sarcopenia .answer[data-changed=true]:not(:empty)::before { content: 'As answered, before your edits:'; color: #ffcf70; }
-.sarcopenia summary { color: #a3a3c2; cursor: pointer; }
-.sarcopenia .warnings { color: #ffcf70; }
-.sarcopenia .status { min-height: 18px; }
-.sarcopenia .status[data-kind=error], .sarcopenia .error { color: #ff8d8d; }
-.sarcopenia .status[data-kind=good] { color: #8fe08f; }
-.sarcopenia .reason { color: #c9d5a5; }
-.sarcopenia .revision { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
-.sarcopenia progress { width: 100%; height: 8px; }
-`;

@@ -29,7 +29,8 @@ const METHODS = {
   thresholds: 'rules (no trained model yet)',
 };
 
-// Everything that an answer says, as nodes. `image`: the number of the image that it is about, as OHIF counts, or `null`.
+// Everything that an answer says, as nodes. `image`: the number of the image that it is about, as OHIF counts them, or
+// `null`.
 export function answerOf(params, image) {
   const { measurements, uncertainty, warnings } = params;
   const by = `By ${METHODS[params.method] ?? params.method}${params.model_version ? `, ${params.model_version}` : ''}`;
@@ -57,7 +58,10 @@ function doubt(uncertainty) {
     `${words(name)}: folds agree by Dice ${dice === null ? '–' : dice.toFixed(3)}` +
     (area ? `, ${number(area.range[0])} to ${number(area.range[1])} cm²` : '');
   return [
-    make('p', { className: 'doubt', textContent: `${of}: ${Number(uncertainty.score).toFixed(3)} (0 is none, 1 is all)` }),
+    make('p', {
+      className: 'doubt',
+      textContent: `${of}: ${Number(uncertainty.score).toFixed(3)} (0 is none, 1 is all)`,
+    }),
     classes.length ? list(classes.map(says)) : null,
   ];
 }

@@ -69,6 +69,14 @@ export async function infer(task, id, wishes) {
   };
 }
 
+// The slice of L3 in the order of the file; `null` where there is none, whatever the reason: a run will say it.
+export async function sliceOfL3(id, who) {
+  const form = new FormData();
+  form.set('params', JSON.stringify({ client_id: who }));
+  const path = `/infer/l3_slice?image=${part(id)}&output=json`;
+  return (await json(path, { method: 'POST', body: form }).catch(() => ({ slice_index: null }))).slice_index;
+}
+
 export async function savedLabel(id, task) {
   return (await ask(`/datastore/label?label=${part(id)}&tag=${part(task)}`)).arrayBuffer();
 }
@@ -94,7 +102,9 @@ export async function store(files) {
     throw new Error('The server cannot be reached.');
   });
   // A refusal has the same form as an answer, with the reason for every object.
-  const told = response.headers.get('Content-Type')?.startsWith('application/dicom+json') ? response : await answer(response);
+  const told = response.headers.get('Content-Type')?.startsWith('application/dicom+json')
+    ? response
+    : await answer(response);
   const warning = /^299 - "(.*)"$/.exec(response.headers.get('Warning') ?? '')?.[1] ?? '';
   return { told: await told.json(), warning };
 }
@@ -102,5 +112,8 @@ export async function store(files) {
 export async function addImage(file) {
   const form = new FormData();
   form.set('file', file);
-  return json(`/datastore/?image=${part(file.name.replace(/\.(nii\.gz|nii|nrrd)$/i, ''))}`, { method: 'PUT', body: form });
+  return json(`/datastore/?image=${part(file.name.replace(/\.(nii\.gz|nii|nrrd)$/i, ''))}`, {
+    method: 'PUT',
+    body: form,
+  });
 }

@@ -11,58 +11,74 @@ export class TrainingPart {
     this.button = make('button', { type: 'button', textContent: 'Retrain', name: 'train' });
     this.button.onclick = () => run(() => this.begin());
     this.bar = make('progress', { hidden: true });
-    this.said = make('p');
+    this.said = make('p', { className: 'training' });
     this.node = make('div', {}, this.button, this.bar, this.said);
   }
 
+  // Shows the trainings of a task from now on.
   follow(task) {
     this.task = task;
-    this.node.hidden = !task.trainable;
+    this.awaited = undefined;
     this.said.textContent = '';
-    this.bar.hidden = true;
-    window.clearTimeout(this.timer);
-    if (task.trainable) {
-      return this.look();
-    }
+    this.node.hidden = !task.trainable;
+    this.lookAgain(0);
   }
 
   async begin() {
-    await server.train(this.task.name);
-    this.said.textContent = 'The training waits for its turn.';
-    this.bar.hidden = false;
-    this.bar.removeAttribute('value');
-    this.timer = window.setTimeout(() => this.look({ begun: true }), EVERY_MS);
-  }
-
-  async look({ begun = false } = {}) {
-    const task = this.task;
-    let stats;
-    try {
-      stats = (await server.info()).train_stats?.[task.name] ?? {};
-    } catch {
-      stats = {}; // the next look may find the server again
-    }
-    if (this.closed || task !== this.task) {
-      return;
-    }
-    const runs = 'epoch' in stats && !('total_time' in stats);
-    if (runs) {
-      this.bar.max = stats.total_epochs;
-      this.bar.value = stats.epoch;
-      this.said.textContent = `Epoch ${stats.epoch} of ${stats.total_epochs}, best Dice ${stats.best_metric}.`;
-    } else if (stats.fault) {
-      this.said.textContent = stats.fault;
-    } else if (stats.version) {
-      this.said.textContent = `The last training made ${stats.version} in ${stats.total_time}.`;
-    }
-    this.bar.hidden = !runs && !begun;
-    if (runs || begun) {
-      this.timer = window.setTimeout(() => this.look({ begun: begun && !runs }), EVERY_MS);
-    }
+    const { task } = this;
+    const { retraining } = await server.info();
+    await server.train(task.name);
+    this.awaited = retraining.tasks[task.name].last?.ended ?? null; // until another one has ended
+    this.lookAgain(0);
   }
 
   close() {
-    this.closed = true;
     window.clearTimeout(this.timer);
+    this.task = null;
+  }
+
+  lookAgain(afterMs) {
+    window.clearTimeout(this.timer);
+    if (this.task?.trainable) {
+      this.timer = window.setTimeout(() => this.look(), afterMs);
+    }
+  }
+
+  async look() {
+    const { task } = this;
+    // A server that does not answer now may do so the next time.
+    const info = await server.info().catch(() => null);
+    if (task !== this.task) {
+      return;
+    }
+    const goesOn = info === null || this.show(info);
+    if (goesOn) {
+      this.lookAgain(EVERY_MS);
+    }
+  }
+
+  // Whether there is more to come.
+  show({ train_stats: stats, retraining }) {
+    const { labels_since_training: fresh, last } = retraining.tasks[this.task.name];
+    const progress = stats[this.task.name] ?? {};
+    const runs = retraining.running?.task === this.task.name;
+    const waits = this.awaited !== undefined && (last?.ended ?? null) === this.awaited && !runs;
+    this.bar.hidden = !runs && !waits;
+    this.bar.removeAttribute('value');
+    if (runs && 'epoch' in progress && !('total_time' in progress)) {
+      this.bar.max = progress.total_epochs;
+      this.bar.value = progress.epoch;
+      this.said.textContent = `Epoch ${progress.epoch} of ${progress.total_epochs}, best Dice ${progress.best_metric}.`;
+    } else if (runs) {
+      this.said.textContent = 'The training prepares its data.';
+    } else if (waits) {
+      this.said.textContent = 'The training waits for its turn.';
+    } else {
+      const made = last
+        ? `Last training: ${last.outcome}${last.version ? `, ${last.version}` : ''}. ${last.reason ?? ''} `
+        : '';
+      this.said.textContent = `${made}Labels since then: ${fresh}.`;
+    }
+    return runs || waits;
   }
 }

@@ -34,8 +34,8 @@ function outcome({ told, warning }) {
   return { stored: stored.length, series: series.filter(Boolean), reasons };
 }
 
-// Sends everything; `onProgress(sent, total)` after every request. Returns how many were stored, the cases that can be opened, and
-// the reasons of what was refused, each once.
+// Sends everything; `onProgress(sent, total)` after every request. Returns how many were stored, the cases that can be
+// opened, and the reasons of what was refused, each once.
 export async function upload(files, onProgress) {
   const cases = new Set();
   const reasons = new Set();
@@ -89,7 +89,11 @@ export function uploader(open) {
     said.replaceChildren(
       make('p', { className: 'taken', textContent: `${stored} of ${total} files were taken in.` }),
       ...cases.map((id, n) =>
-        make('button', { type: 'button', textContent: `Open ${cases.length > 1 ? `series ${n + 1}` : 'it'}`, onclick: () => open(id) })
+        make('button', {
+          type: 'button',
+          textContent: `Open ${cases.length > 1 ? `series ${n + 1}` : 'it'}`,
+          onclick: () => open(id),
+        })
       ),
       ...reasons.map(reason => make('p', { className: 'error', textContent: reason }))
     );

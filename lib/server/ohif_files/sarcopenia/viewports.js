@@ -36,7 +36,9 @@ export function imageShown({ cornerstoneViewportService }, viewportId) {
 export async function showImage({ cornerstoneViewportService }, viewportId, imageId) {
   const viewport = cornerstoneViewportService.getCornerstoneViewport(viewportId);
   if (viewport instanceof window.cornerstone.StackViewport) {
-    await window.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: viewport.getImageIds().indexOf(imageId) });
+    await window.cornerstone.utilities.jumpToSlice(viewport.element, {
+      imageIndex: viewport.getImageIds().indexOf(imageId),
+    });
     return;
   }
   const plane = window.cornerstone.metaData.get('imagePlaneModule', imageId);

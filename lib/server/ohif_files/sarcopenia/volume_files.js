@@ -10,7 +10,7 @@ async function gzip(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// The voxels of a label, first axis fastest. Its geometry is that of the image, so only the number of voxels is looked at.
+// The voxels of a label, first axis fastest. Its geometry is that of the image, so only their number is looked at.
 export async function readNrrd(buffer, voxels) {
   const bytes = new Uint8Array(buffer);
   let end = 0;
