@@ -38,6 +38,15 @@ _SEEN_AT = """point => {
   return [x + dx, y + dy];
 }"""
 
+# The voxel of every pixel of an image, or nothing.
+_PLACE = """async ([grid, plane]) => {
+  const {Grid, eachPixel} = await import('/ohif/sarcopenia/grid.js');
+  const place = new Grid(grid).place(plane);
+  const found = [];
+  if (place) eachPixel(place, (pixel, voxel) => { found[pixel] = voxel; });
+  return place && found;
+}"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, real_ct_path):
@@ -228,3 +237,38 @@ def test_orders_differ_in_the_first_case(server):
     """Else the comparison voxel for voxel would not tell a wrong order from a right one."""
     first = nib.load(server.studies / "ann.nii.gz")
     assert orientations.aff2axcodes(first.affine) != ("L", "P", "S")
+
+
+@pytest.mark.parametrize("axes", [("R", "A", "S"), ("I", "R", "P"), ("P", "S", "L")])
+def test_every_pixel_finds_its_voxel_also_on_oblique_and_flipped_axes(page, axes):
+    """The panel's own geometry, asked in the page, against that of the server."""
+    shape, spacing = (7, 5, 6), np.array([0.7, 1.3, 5.0])
+    turn = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1]]) @ np.array(
+        [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]
+    )
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag(spacing)
+    affine[:3, 3] = [12.5, -80.25, 310.0]
+    turned = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt(axes))
+    image = nib.Nifti1Image(np.zeros(shape, np.uint8), affine).as_reoriented(turned)
+    assert orientations.aff2axcodes(image.affine) == axes
+    order = frame_order(image.shape, image.affine)
+    grid = {"shape": image.shape, "affine": image.affine.tolist(), "axis": int(np.flatnonzero(turned[:, 0] == 2)[0])}
+    voxels = order.to_frames(np.arange(np.prod(shape)).reshape(image.shape, order="F"))
+    columns, rows, frames = order.shape
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ order.affine
+    across, down = lps[:3, 0], lps[:3, 1]
+    plane = {
+        "columns": columns,
+        "rows": rows,
+        "columnPixelSpacing": np.linalg.norm(across),
+        "rowPixelSpacing": np.linalg.norm(down),
+        "rowCosines": list(across / np.linalg.norm(across)),
+        "columnCosines": list(down / np.linalg.norm(down)),
+    }
+    for frame in range(frames):
+        position = (lps @ [0, 0, frame, 1])[:3]
+        found = page.evaluate(_PLACE, [grid, {**plane, "imagePositionPatient": list(position)}])
+        assert found == voxels[:, :, frame].ravel(order="F").tolist()
+    between = (lps @ [0, 0, 0.4, 1])[:3]
+    assert page.evaluate(_PLACE, [grid, {**plane, "imagePositionPatient": list(between)}]) is None

@@ -77,8 +77,8 @@ export class Labelmap {
     segmentationService.setActiveSegmentation(viewportId, this.id);
   }
 
-  // Puts a label in place of what was drawn. `voxels`: in the order of the file. Images that are not among the voxels of
-  // the file, such as a slice that came twice, stay empty.
+  // Puts a label in place of what was drawn. `voxels`: in the order of the file. Images that are not among the voxels
+  // of the file, such as a slice that came twice, stay empty.
   write(voxels) {
     for (const { imageId, place } of this.images) {
       const pixels = pixelsOf(imageId);
