@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import webbrowser
 from collections.abc import Sequence
@@ -122,12 +123,10 @@ def serve(environment: Environment, *, studies: Path, port: int, browser: bool) 
     try:
         address = f"http://{HOST}:{port}"
         info = wait_for(address, server=server, log=log)
-        print(
-            where_to_go(address, info=info, cases=list(read_json(f"{address}/datastore/?output=all")["objects"])),
-            flush=True,
-        )
+        cases = list(read_json(f"{address}/datastore/?output=all")["objects"])
+        print(where_to_go(address, info=info, cases=cases), flush=True)
         if browser and can_open_browser():
-            webbrowser.open(f"{address}/")
+            webbrowser.open(link_to(address, cases))
         code = server.wait()
     except KeyboardInterrupt:
         print("\nStopping the server", flush=True)
@@ -185,6 +184,7 @@ def where_to_go(address: str, *, info: dict[str, Any], cases: Sequence[str]) -> 
         "",
         f"Ready: {address}/ (what is here, and how to begin)",
         f"  Cases:      {len(cases)}",
+        f"  In OHIF:    {link_to(address, cases)} (all of them: {address}/ohif/)",
         f"  Tasks:      {', '.join(tasks) or 'none'}",
         f"  3D Slicer:  module MONAI Label, server {address}, then Next Sample and Run",
         f'  Next case:  curl -X POST "{address}/activelearning/{strategy}"',
@@ -194,6 +194,11 @@ def where_to_go(address: str, *, info: dict[str, Any], cases: Sequence[str]) -> 
         lines.append(f'  Segment:    curl -X POST "{address}/infer/{task}?image={case}&output=json"')
     lines += ["  Stop:       Ctrl-C", ""]
     return "\n".join(lines)
+
+
+def link_to(address: str, cases: Sequence[str]) -> str:
+    """The first case in OHIF, or OHIF's list where there is none."""
+    return f"{address}/open/{urllib.parse.quote(cases[0], safe='')}" if cases else f"{address}/ohif/"
 
 
 def can_open_browser() -> bool:

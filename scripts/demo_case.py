@@ -29,7 +29,7 @@ _PHANTOM_OPTIONS = (
 
 
 def has_cases(studies: Path) -> bool:
-    """Whether a studies folder holds an image: a file that ends like one, or a folder of DICOM files.
+    """Whether a studies folder holds an image: a file that ends like one, or DICOM in any layout.
 
     Labels are no cases, nor is anything whose name begins with a dot. The server's own look at the folder
     (``lib/stores``) needs the environment, which is not there yet.
@@ -39,7 +39,7 @@ def has_cases(studies: Path) -> bool:
             continue
         if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES):
             return True
-        if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir()):
+        if is_dicom(entry) or (entry.is_dir() and any(is_dicom(file) for file in entry.rglob("*"))):
             return True
     return False
 

@@ -97,6 +97,7 @@ class Archive:
                 with self._index.writing() as connection:
                     for path in batch:
                         self._index.note(connection, path, there[path], found[path])
+            self._index.note_complete()
             self._scanned.set()
 
     def _scan_when_due(self) -> None:
@@ -294,25 +295,30 @@ class Archive:
 
     # Cases
 
+    def state(self) -> tuple[int, bool]:
+        """A number that grows with every change of DICOM files, and whether all files have been looked at once."""
+        return self._index.state()
+
+    def bodies(self) -> dict[str, list[str]]:
+        """The DICOM series that are a CT of the body, each with the folders (with "/") that its files lie in."""
+        return self._index.bodies()
+
     def case_of(self, series: str) -> str | None:
-        """The id of the case that a series is, or ``None``."""
+        """The id of the case that is an image file, or a folder with this one series; else ``None``."""
         if not is_uid(series):
             return None
         volumes = self._index.volumes(series=series)
         if volumes:
             return volumes[0].case_id
-        places = self._index.places(series)
-        if len(places) == 1 and places[0][1] == "CT":
-            folder = places[0][0]
-            if folder and "/" not in folder and len(self._index.ct_series_in(folder)) == 1:
-                return folder
-        return None
+        folder = only_folder(self._index.bodies(series).get(series, []))
+        return folder if folder and len(self._index.bodies_in(folder)) == 1 else None
 
-    def series_of_case(self, file: str) -> tuple[str, str] | None:
+    def series_of_case(self, file: str, uid: str | None = None) -> tuple[str, str] | None:
         """StudyInstanceUID and SeriesInstanceUID of a case, or ``None`` when it cannot be served.
 
         Args:
             file: the name in the studies folder, of an image file or of a folder of DICOM.
+            uid: the series, where the folder may have several.
         """
         if image_suffix(file):
             volumes = self._index.volumes(path=file)
@@ -320,7 +326,10 @@ class Archive:
                 self._look_now(file)
                 volumes = self._index.volumes(path=file)
             return (volumes[0].study, volumes[0].series) if volumes else None
-        found = self._index.ct_series_in(file)
+        if uid is not None:
+            study = self._index.study_of(uid)
+            return (study, uid) if study else None
+        found = self._index.bodies_in(file)
         return (found[0][1], found[0][0]) if len(found) == 1 else None
 
     def why_not(self, file: str) -> str:
@@ -394,6 +403,11 @@ class Archive:
         if len(places) == 1 and places[0]:
             return places[0]
         return new.series if new.modality == "CT" else f"{_OBJECTS}/{new.series}"
+
+
+def only_folder(folders: list[str]) -> str | None:
+    """The folder directly in the studies folder that holds all files of a series; ``None`` for any other place."""
+    return folders[0] if len(folders) == 1 and folders[0] and "/" not in folders[0] else None
 
 
 def is_uid(text: str) -> bool:

@@ -13,7 +13,7 @@ import pydicom
 from pydicom.misc import is_dicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage, SegmentationStorage
 
-from lib.images.dicom import DAMAGED, missing_identifiers, said_of
+from lib.images.dicom import DAMAGED, missing_identifiers, said_of, why_no_volume
 from lib.refusals import BadImage
 
 BULK = "bulk:"
@@ -41,6 +41,7 @@ class Instance:
         pixels_at: where in the file the bytes behind the header of the pixel data begin; ``None`` where there are none,
             or where they are deflated together with the header.
         pixel_bytes: how many there are; ``None`` for encapsulated frames.
+        is_body: whether it is a CT of the body in axial slices, no scout and no picture of a screen.
         header: DICOM JSON of everything but the pixels; values beyond 1 KB are a BulkDataURI of "bulk:TAG".
     """
 
@@ -55,6 +56,7 @@ class Instance:
     frames: int
     pixels_at: int | None
     pixel_bytes: int | None
+    is_body: bool
     header: dict[str, Any]
 
     @property
@@ -111,6 +113,7 @@ def read_instance(path: Path, *, name: str) -> Instance | None:
             frames=max(1, _whole(header.get("NumberOfFrames"))) if has_pixels else 0,
             pixels_at=at,
             pixel_bytes=length,
+            is_body=has_pixels and header.get("Modality") == "CT" and not why_no_volume(header),
             header=as_json(header) | (PIXELS if has_pixels else {}),
         )
     except DAMAGED as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +16,8 @@ from lib.archive.headers import Instance
 from lib.archive.volumes import Outline, Volume
 
 _VERSION = 1
+# Some file systems keep times to two seconds: a file that young may change again without looking changed.
+_RACY_NS = 2_000_000_000
 _TABLES = """
 CREATE TABLE files (  -- every file that was looked at, so that it is looked at again only when it changes
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -24,11 +27,13 @@ CREATE TABLE files (  -- every file that was looked at, so that it is looked at 
 CREATE TABLE instances (
     path TEXT PRIMARY KEY, folder TEXT NOT NULL, sop TEXT NOT NULL UNIQUE, series TEXT NOT NULL, study TEXT NOT NULL,
     sop_class TEXT NOT NULL, syntax TEXT NOT NULL, modality TEXT NOT NULL, number INTEGER NOT NULL,
-    frames INTEGER NOT NULL, pixels_at INTEGER, pixel_bytes INTEGER, header BLOB NOT NULL
+    frames INTEGER NOT NULL, pixels_at INTEGER, pixel_bytes INTEGER, is_body INTEGER NOT NULL, header BLOB NOT NULL
 );
 CREATE INDEX instances_of_series ON instances (series, number, sop);
 CREATE INDEX instances_of_study ON instances (study);
-CREATE INDEX instances_in_folder ON instances (folder, modality, series);
+CREATE INDEX instances_in_folder ON instances (folder, is_body, series);
+CREATE INDEX instances_of_body ON instances (is_body, series, folder);
+CREATE TABLE state (changes INTEGER NOT NULL, complete INTEGER NOT NULL);
 CREATE TABLE series (uid TEXT PRIMARY KEY, study TEXT NOT NULL, attributes TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX series_of_study ON series (study);
 CREATE TABLE volumes (
@@ -63,6 +68,7 @@ class ArchiveIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._state: tuple[Any, tuple[int, bool]] | None = None
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
@@ -82,6 +88,7 @@ class ArchiveIndex:
                 connection.execute(f"DROP TABLE {name}")
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
+            connection.execute("INSERT INTO state VALUES (0, 0)")
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _connect(self) -> sqlite3.Connection:
@@ -148,6 +155,7 @@ class ArchiveIndex:
 
     def _add(self, connection: sqlite3.Connection, new: Instance) -> None:
         header = zlib.compress(json.dumps(new.header, separators=(",", ":")).encode(), 1)
+        connection.execute("UPDATE state SET changes = changes + 1")
         values = {name: getattr(new, name) for name in _OF_INSTANCE}
         _insert(connection, "instances", {**values, "folder": new.path.rpartition("/")[0], "header": header})
         attributes = {tag: new.header[tag] for tag in SERIES_TAGS if tag in new.header}
@@ -163,6 +171,7 @@ class ArchiveIndex:
             if row is None:
                 continue
             sop, series = row
+            connection.execute("UPDATE state SET changes = changes + 1")
             connection.execute("DELETE FROM instances WHERE path = ?", (path,))
             connection.execute("DELETE FROM files WHERE twin = ?", (sop,))
             if not connection.execute("SELECT 1 FROM instances WHERE series = ? LIMIT 1", (series,)).fetchone():
@@ -229,11 +238,54 @@ class ArchiveIndex:
         with self.reading() as connection:
             return connection.execute(query, (series,)).fetchall()
 
-    def ct_series_in(self, folder: str) -> list[tuple[str, str]]:
-        """Identifiers of the CT series that have files directly in a folder, each with that of its study."""
-        query = "SELECT DISTINCT series, study FROM instances WHERE folder = ? AND modality = 'CT' ORDER BY series"
+    def study_of(self, series: str) -> str | None:
+        """The StudyInstanceUID of a series of DICOM files."""
         with self.reading() as connection:
-            return connection.execute(query, (folder,)).fetchall()
+            row = connection.execute("SELECT study FROM series WHERE uid = ?", (series,)).fetchone()
+        return row[0] if row else None
+
+    def bodies(self, series: str | None = None) -> dict[str, list[str]]:
+        """The series that are a CT of the body, each with the folders that its files lie in."""
+        found: dict[str, list[str]] = {}
+        with self.reading() as connection:
+            columns, wanted = ["DISTINCT series", "folder"], {"is_body": "1", "series": series}
+            for uid, folder in _select(connection, columns, "instances", wanted, "series, folder"):
+                found.setdefault(uid, []).append(folder)
+        return found
+
+    def bodies_in(self, folder: str) -> list[tuple[str, str]]:
+        """Identifiers of the CT series of the body with files directly in a folder, each with that of its study."""
+        wanted = {"is_body": "1", "folder": folder}
+        with self.reading() as connection:
+            return _select(connection, ["DISTINCT series", "study"], "instances", wanted, "series").fetchall()
+
+    def state(self) -> tuple[int, bool]:
+        """A number that grows with every change of DICOM files, and whether all files have been looked at once."""
+        seen = self._signature()
+        if self._state is None or self._state[0] != seen:
+            with self.reading() as connection:
+                changes, complete = connection.execute("SELECT changes, complete FROM state").fetchone()
+            state = changes, bool(complete)
+            racy = any(abs(time.time_ns() - mtime_ns) < _RACY_NS for _, mtime_ns in seen)
+            self._state = None if racy else (seen, state)
+            return state
+        return self._state[1]
+
+    def _signature(self) -> list[tuple[int, int]]:
+        """What changes with every commit; asking the database itself takes a hundred times as long."""
+        signature = []
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue  # the log is gone when nobody has the database open
+            signature.append((stat.st_size, stat.st_mtime_ns))
+        return signature
+
+    def note_complete(self) -> None:
+        """Note that all files have been looked at once."""
+        with self.writing() as connection:
+            connection.execute("UPDATE state SET complete = 1, changes = changes + 1 WHERE complete = 0")
 
     def counts(self) -> dict[str, int]:
         """How many files were looked at, and how many of what are served."""

@@ -21,7 +21,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from lib.images.ct import CTImage
 from lib.images.facts import PatientFacts, parse_facts
 from lib.images.faults import refusing_passing_faults
-from lib.images.itk import ITK_ERRORS, affine_of, array_of, is_out_of_memory
+from lib.images.itk import ITK_ERRORS, array_of, is_out_of_memory
 from lib.refusals import BadImage
 
 _FILES_LOOKED_AT = 32
@@ -29,7 +29,7 @@ _NUMBERS = ("age_years", "height_m", "weight_kg")
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImagePositionPatient")
-_OF_SERIES = ("ImageType", "ImageOrientationPatient", "PixelSpacing")
+_OF_SERIES = ("ImageType", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 _OF_PATIENT = (
     "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "ContrastBolusAgent", "QualityControlSubject",
     "PatientID", "IssuerOfPatientID",
@@ -172,7 +172,7 @@ def dicom_headers(folder: Path) -> Headers:
                     if path.suffix.lower() in _SUFFIXES or path.stat().st_size == 0:
                         headers.set_aside[path] = f"{path.name} in {folder.name} is damaged: it is no DICOM."
                 else:
-                    headers.of[path] = _read_header(path)
+                    headers.of[path] = read_header(path)
             except BadImage as fault:
                 if not _is_directory(path):  # that has no identifiers of its own
                     headers.set_aside[path] = str(fault)
@@ -187,7 +187,7 @@ def _is_directory(path: Path) -> bool:
         return False  # reading it as an image will say what is wrong
 
 
-def _read_header(path: Path) -> pydicom.Dataset:
+def read_header(path: Path) -> pydicom.Dataset:
     """The tags that this program uses; those of the image can be understood.
 
     Raises:
@@ -236,18 +236,24 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
         OSError, MemoryError: the system does not let a file be read, or there is no memory for it.
         BadImage: the geometry is not one of evenly spaced parallel slices, or the pixels cannot be decoded.
     """
-    headers = [_read_header(path) for path in files]
-    stack = None
+    headers = [read_header(path) for path in files]
     if int(headers[0].get("NumberOfFrames") or 1) > 1:
         if len(files) > 1:
-            raise BadImage(
-                f"The series has {len(files)} files of many frames (one is {files[0].name}); one is expected."
-            )
+            raise BadImage(f"The series has {len(files)} files of many frames each (one is {files[0].name}).")
         ordered, stack = files, _frame_stack(files[0])
     else:
         order = _ordered_by_position(files, headers)
         ordered, headers = [files[i] for i in order], [headers[i] for i in order]
-        stack = _stack(np.array([h.ImagePositionPatient for h in headers], dtype=float), ordered)
+        positions = np.array([header.ImagePositionPatient for header in headers], dtype=float)
+        _refuse_off_the_line(positions, [path.name for path in ordered])
+        plane = np.array(headers[0].ImageOrientationPatient, dtype=float)
+        stack = _Stack(
+            plane=plane,
+            spacing=_spacing(headers[0], ordered[0]),
+            thickness=_thickness(headers[0]),
+            positions=positions,
+            order=slice(None),
+        )
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(path) for path in ordered])
     try:
@@ -259,14 +265,13 @@ def read_dicom_series(files: list[Path], warnings: tuple[str, ...] = ()) -> CTIm
     array = array_of(image)
     if array.ndim == 2:
         array = array[..., np.newaxis]
-    affine = affine_of(image)
-    if stack is not None and len(stack.positions) == array.shape[2]:
-        array = array[:, :, stack.order]
-        affine = _affine(affine, stack)
+    if len(stack.positions) != array.shape[2]:
+        raise BadImage(f"{ordered[0].name} holds {array.shape[2]} frames and says where {len(stack.positions)} lie.")
+    array = array[:, :, stack.order]
     hu = array.astype(np.float32) if array.dtype.kind == "f" else np.clip(array, -32768, 32767).astype(np.int16)
     facts, wrong = _facts(headers[0])
     of_facts = tuple(f"In DICOM, {wrong[name]} It was left out." for name in _NUMBERS if name in wrong)
-    return CTImage(hu=hu, affine=affine, facts=facts, warnings=(*warnings, *of_facts))
+    return CTImage(hu=hu, affine=_affine(stack), facts=facts, warnings=(*warnings, *of_facts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,26 +279,55 @@ class _Stack:
     """Where the slices of a series lie.
 
     Attributes:
+        plane: directions of a row and of a column (LPS).
+        spacing: between rows and between columns, mm.
+        thickness: of a slice, mm.
         positions: of their first voxels (LPS, mm), in their order in space.
         order: which of the decoded slices comes at each place.
     """
 
+    plane: npt.NDArray[np.float64]
+    spacing: npt.NDArray[np.float64]
+    thickness: float
     positions: npt.NDArray[np.float64]
     order: npt.NDArray[np.intp] | slice
 
 
-def _stack(positions: npt.NDArray, files: list[Path]) -> _Stack:
-    """The slices of files in order, which have to begin along a line; it is aslant where the gantry was tilted.
+def _spacing(header: pydicom.Dataset, file: Path) -> npt.NDArray[np.float64]:
+    """The distances between rows and between columns.
 
     Raises:
-        BadImage: they do not.
+        BadImage: the file does not say them; every area would be a guess.
+    """
+    try:
+        spacing = np.array(header.PixelSpacing, dtype=float)
+    except DAMAGED:
+        spacing = np.zeros(0)
+    if spacing.shape != (2,) or not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise BadImage(f"{file.name} does not say how large its pixels are (PixelSpacing).")
+    return spacing
+
+
+def _thickness(header: pydicom.Dataset) -> float:
+    """Of a single slice, mm; 1 where nothing is said."""
+    try:
+        return float(header.SliceThickness) or 1.0
+    except DAMAGED:
+        return 1.0
+
+
+def _refuse_off_the_line(positions: npt.NDArray, names: list[str]) -> None:
+    """Refuse slices, in order, that do not begin along a line; it is aslant where the gantry was tilted.
+
+    Raises:
+        BadImage: with the name of one of them.
     """
     line = np.linspace(positions[0], positions[-1], len(positions))
     away = np.linalg.norm(positions - line, axis=1)
-    if away.max() > _OFF_THE_LINE_MM + 0.1 * np.linalg.norm(positions[-1] - positions[0]) / max(1, len(positions) - 1):
-        name = files[min(int(away.argmax()), len(files) - 1)].name
+    step = np.linalg.norm(positions[-1] - positions[0]) / max(1, len(positions) - 1)
+    if away.max() > _OFF_THE_LINE_MM + 0.1 * step:
+        name = names[int(away.argmax())]
         raise BadImage(f"The slices do not lie behind each other: {name} is {away.max():.1f} mm beside the others.")
-    return _Stack(positions=positions, order=slice(None))
 
 
 def _frame_stack(file: Path) -> _Stack:
@@ -305,33 +339,41 @@ def _frame_stack(file: Path) -> _Stack:
     try:
         dataset = pydicom.dcmread(file, stop_before_pixels=True)
         frames = dataset.PerFrameFunctionalGroupsSequence
-        shared = (getattr(dataset, "SharedFunctionalGroupsSequence", None) or [pydicom.Dataset()])[0]
-        positions = np.array([f.PlanePositionSequence[0].ImagePositionPatient for f in frames], dtype=float)
-        planes = [
-            (f if "PlaneOrientationSequence" in f else shared).PlaneOrientationSequence[0].ImageOrientationPatient
-            for f in frames
-        ]
-        orientations = np.array(planes, dtype=float)
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+        positions = np.array([frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames], dtype=float)
+        oriented = [frame if "PlaneOrientationSequence" in frame else shared for frame in frames]
+        planes = np.array([each.PlaneOrientationSequence[0].ImageOrientationPatient for each in oriented], dtype=float)
+        measured = frames[0] if "PixelMeasuresSequence" in frames[0] else shared
+        measures = measured.PixelMeasuresSequence[0]
     except DAMAGED as error:
         raise BadImage(f"{file.name} has many frames and does not say where each of them lies.") from error
-    if np.ptp(orientations, axis=0).max() > 1e-3:
+    if np.ptp(planes, axis=0).max() > 1e-3:
         raise BadImage(f"The frames of {file.name} are not parallel: it holds several stacks.")
-    normal = np.cross(orientations[0, :3], orientations[0, 3:])
-    order = np.argsort(positions @ normal, kind="stable")
-    _refuse_gaps((positions @ normal)[order], [f"frame {index + 1} of {file.name}" for index in order])
-    stack = _stack(positions[order], [file])
-    return _Stack(positions=stack.positions, order=order)
+    along = positions @ np.cross(planes[0, :3], planes[0, 3:])
+    order = np.argsort(along, kind="stable")
+    names = [f"frame {index + 1} of {file.name}" for index in order]
+    _refuse_gaps(along[order], names)
+    _refuse_off_the_line(positions[order], names)
+    return _Stack(
+        plane=planes[0],
+        spacing=_spacing(measures, file),
+        thickness=_thickness(measures),
+        positions=positions[order],
+        order=order,
+    )
 
 
-def _affine(affine: npt.NDArray[np.float64], stack: _Stack) -> npt.NDArray[np.float64]:
-    """The affine of a decoded series with its slices where their headers say; ITK would put a tilted stack upright."""
-    first, last, count = stack.positions[0], stack.positions[-1], len(stack.positions)
-    to_ras = np.array([-1.0, -1.0, 1.0])
-    exact = affine.copy()
-    exact[:3, 3] = first * to_ras
+def _affine(stack: _Stack) -> npt.NDArray[np.float64]:
+    """From (column, row, slice) to RAS+ mm, exactly as the headers say; ITK would put a tilted stack upright."""
+    across, down = stack.plane[:3] * stack.spacing[1], stack.plane[3:] * stack.spacing[0]
+    count = len(stack.positions)
     if count > 1:
-        exact[:3, 2] = (last - first) / (count - 1) * to_ras
-    return exact
+        step = (stack.positions[-1] - stack.positions[0]) / (count - 1)
+    else:
+        step = np.cross(stack.plane[:3], stack.plane[3:]) * stack.thickness
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([across, down, step, stack.positions[0]]) * np.array([[-1], [-1], [1]])
+    return affine
 
 
 def _ordered_by_position(files: list[Path], headers: list[pydicom.Dataset]) -> list[int]:

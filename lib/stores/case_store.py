@@ -75,7 +75,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._entered = EnteredFacts(folder=self._facts, scratch=self._scratch)
-            self._cases = Cases(index=self._index, studies=self._studies)
+            self._cases = Cases(index=self._index, studies=self._studies, archive=self.archive)
             if not self._index.is_filled():
                 rebuild_from_sidecars(
                     index=self._index, cases=self._cases, history=self._history, entered=self._entered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, select, update
 
+from lib.archive import Archive, is_uid, only_folder
 from lib.refusals import Refusal
 from lib.stores.files import signature_of
 from lib.stores.folder import FoundImage, Listing, StudiesFolder
@@ -21,6 +23,7 @@ from lib.stores.plain import to_json
 from lib.stores.stored_tasks import labelled_mark
 
 PRESENT, ABSENT, REMOVED = "present", "absent", "removed"
+_PATIENCE_S = 5.0  # while the archive looks at a folder for the first time it has something new at every moment
 # What the store itself says of an image; a client's own values for these would mislead the other clients.
 _NOT_INFO = {"id", "path", "ts", "name"}
 
@@ -28,13 +31,19 @@ _NOT_INFO = {"id", "path", "ts", "name"}
 class Cases:
     """The table of cases and the folder that it mirrors.
 
+    A folder of DICOM directly in it is a case under the folder's name; any other CT series of the body that the archive
+    finds, in a folder of several or deeper down, is one under its SeriesInstanceUID.
+
     Args:
         index: the store's index.
         studies: the folder with the images.
+        archive: the same images as DICOM series.
     """
 
-    def __init__(self, *, index: StoreIndex, studies: Path) -> None:
+    def __init__(self, *, index: StoreIndex, studies: Path, archive: Archive) -> None:
         self._index = index
+        self._archive = archive
+        self._changes, self._patient_until = -1, 0.0
         self._studies = studies
         self._folder = StudiesFolder(studies)
         self._lock = threading.RLock()
@@ -42,11 +51,15 @@ class Cases:
     def look(self, *, force: bool = False) -> None:
         """Bring the table up to date with the folder, if that may have changed."""
         with self._lock:
-            listing = self._folder.changes(force=force)
+            changes, complete = self._archive.state()
+            is_new = changes != self._changes and (complete or time.monotonic() > self._patient_until)
+            listing = self._folder.changes(force=force or is_new)
             if listing is None:
                 return
+            self._patient_until = time.monotonic() + _PATIENCE_S
             try:
-                self._apply(listing)
+                self._apply(self._with_series(listing), complete=complete)
+                self._changes = changes
             except BaseException:
                 self._folder.forget()
                 raise
@@ -73,6 +86,13 @@ class Cases:
         """The row of a case in whatever state, or ``None``."""
         with self._index.reading() as connection:
             return connection.execute(select(CASES).where(CASES.c.id == image_id)).first()
+
+    def read_as(self, series: str) -> str | None:
+        """The id of the case that was read as a certain DICOM series, or ``None``."""
+        mark = to_json({"SeriesInstanceUID": series})[1:-1]
+        query = select(CASES.c.id).where(CASES.c.suffix == "", CASES.c.facts.contains(mark, autoescape=True))
+        with self._index.reading() as connection:
+            return connection.execute(query.limit(1)).scalar()
 
     def change(self, connection: Connection, image_id: str, **values: Any) -> None:
         """Set columns of a case."""
@@ -115,7 +135,34 @@ class Cases:
         file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
         return (self._studies / file).exists()
 
-    def _apply(self, listing: Listing) -> None:
+    def _with_series(self, listing: Listing) -> Listing:
+        """The listing with the series that are cases of their own, in place of folders that hold several."""
+        images = dict(listing.images)
+        own = self._series_of_folders()
+        several: dict[str, list[str]] = {}
+        for uid, folders in self._archive.bodies().items():
+            folder = only_folder(folders)
+            if folder is not None and any(image.file == folder for image in images.get(folder, ())):
+                several.setdefault(folder, []).append(uid)
+            elif uid not in images:
+                images[uid] = [FoundImage(image_id=uid, file=os.path.commonpath(folders) or ".", suffix="")]
+        for folder, uids in several.items():
+            if len(uids) == 1:
+                continue
+            if own.get(folder) not in uids:
+                del images[folder]
+            for uid in uids:
+                if uid != own.get(folder):
+                    images[uid] = [FoundImage(image_id=uid, file=folder, suffix="")]
+        return Listing(images=images, refused=listing.refused)
+
+    def _series_of_folders(self) -> dict[str, str]:
+        """The series that each folder stood for when it was first read: more of them may have come since."""
+        query = select(CASES.c.id, CASES.c.facts).where(CASES.c.suffix == "", CASES.c.converted.is_not(None))
+        with self._index.reading() as connection:
+            return {row.id: json.loads(row.facts).get("SeriesInstanceUID") for row in connection.execute(query)}
+
+    def _apply(self, listing: Listing, *, complete: bool) -> None:
         with self._index.reading() as connection:
             rows = connection.execute(select(CASES.c.id, CASES.c.state, CASES.c.file)).all()
         known = {row.id: (row.state, row.file) for row in rows}
@@ -128,7 +175,7 @@ class Cases:
             elif state != PRESENT or file != image.file:
                 changed[image_id] = {"state": PRESENT, "file": image.file, "suffix": image.suffix}
         for image_id, (state, _) in known.items():
-            if state == PRESENT and image_id not in listing.images:
+            if state == PRESENT and image_id not in listing.images and (complete or not is_uid(image_id)):
                 changed[image_id] = {"state": ABSENT}
         notes = _notes_on(listing)
         if not (new or changed or notes):

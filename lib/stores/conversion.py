@@ -7,34 +7,33 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import pydicom
-
 from lib.disk import sync_folder
-from lib.images import read_ct
-from lib.images.dicom import dicom_headers, patient_facts, patient_value
-from lib.images.files import ct_nifti
+from lib.images.dicom import CTSeries, patient_facts, patient_value, read_header
+from lib.images.faults import refusing_passing_faults
+from lib.images.files import ct_nifti, read_ct_series
 from lib.stores.files import stage
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
 
 
-def convert_dicom_folder(folder: Path, target: Path, *, scratch: Path) -> None:
-    """Write the one CT series of a folder as a compressed NIfTI.
+def convert_series(series: CTSeries, target: Path, *, scratch: Path) -> None:
+    """Write a CT series as a compressed NIfTI.
 
     Args:
-        folder: the DICOM files.
+        series: one series.
         target: the ``.nii.gz`` to write; an older conversion is replaced.
         scratch: a folder for temporary files, on the same file system.
 
     Raises:
-        Refusal: the folder holds no single sound CT series.
+        Refusal: it is not sound.
     """
-    content = gzip.compress(ct_nifti(read_ct(folder)).to_bytes(), compresslevel=1, mtime=0)
+    (files,) = series.files.values()
+    content = gzip.compress(ct_nifti(read_ct_series(files, series.warnings)).to_bytes(), compresslevel=1, mtime=0)
     stage(content, scratch=scratch).replace(target)
     sync_folder(target.parent)
 
 
-def series_facts(folder: Path) -> dict[str, Any]:
+def series_facts(series: CTSeries) -> dict[str, Any]:
     """What is known of the patient (see :class:`lib.images.PatientFacts`) and the identifiers of study and series.
 
     ``patient`` tells patients apart without naming them: a hash of PatientID, where there is one.
@@ -42,7 +41,9 @@ def series_facts(folder: Path) -> dict[str, Any]:
     Raises:
         Refusal: 503, when the system does not let them be read.
     """
-    header = next((h for h in dicom_headers(folder).of.values() if h.get("Modality") == "CT"), pydicom.Dataset())
+    (files,) = series.files.values()
+    with refusing_passing_faults(files[0].parent.name):
+        header = read_header(files[0])
     facts = {name: value for name, value in vars(patient_facts(header)).items() if value is not None}
     number = "/".join(str(patient_value(header, name) or "") for name in ("IssuerOfPatientID", "PatientID"))
     if not number.endswith("/"):

@@ -17,11 +17,12 @@ from sqlalchemy import Connection, Row, exists, select
 from lib.archive import Archive, is_uid
 from lib.disk import sync_folder
 from lib.images import PatientFacts, read_ct
+from lib.images.dicom import CTSeries, ct_series
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import BadImage, Refusal
 from lib.stores.cases import PRESENT, REMOVED, Cases, note
 from lib.stores.client_shapes import image_info
-from lib.stores.conversion import convert_dicom_folder, series_facts
+from lib.stores.conversion import convert_series, series_facts
 from lib.stores.files import place, signature_of, stage_copy, storage_faults
 from lib.stores.folder import FoundImage
 from lib.stores.geometry import read_grid
@@ -56,9 +57,9 @@ class ImageKeeping(Datastore):
 
     def case_id(self, name: str) -> str:
         """The id of a case that is named by its id, or by the SeriesInstanceUID under which DICOMweb serves it."""
-        if is_uid(name) and self._cases.find(name) is None:
-            return self.archive.case_of(name) or name
-        return name
+        if not is_uid(name) or self._cases.find(name) is not None:
+            return name
+        return self.archive.case_of(name) or self._cases.read_as(name) or name
 
     def get_image(self, image_id: str, params: Any = None) -> io.BytesIO:  # noqa: ARG002
         """The bytes of the image file."""
@@ -98,7 +99,7 @@ class ImageKeeping(Datastore):
             Refusal: 404 for an unknown id; 422 for a case that DICOM cannot hold, or that is damaged.
         """
         case = self._cases.present(image_id)
-        served = self.archive.series_of_case(case.file)
+        served = self.archive.series_of_case(case.file, self._own_series(case))
         if served is None:
             why = self.archive.why_not(case.file)
             raise BadImage(why or f"The case {image_id} is not served as a DICOM series.")
@@ -188,9 +189,10 @@ class ImageKeeping(Datastore):
         What is known of the patient goes with it: the next image of that name may be of somebody else.
         """
         case = self._cases.present(image_id)
-        kept_as = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}-{case.file}"
+        name = case.file if case.suffix else case.id
+        kept_as = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}-{name}"
         with storage_faults():
-            (self._studies / case.file).rename(self._removed / kept_as)
+            self._move_away(case, self._removed / kept_as)
             for path, suffix in ((self._conversion_path(image_id), ".nii.gz"), (self._entered.path(image_id), ".json")):
                 if path.exists():
                     path.rename(self._removed / f"{kept_as}{suffix}")
@@ -215,9 +217,10 @@ class ImageKeeping(Datastore):
         if labelled and case.converted:
             return target  # the labels lie on this volume; the folder changed afterwards
         try:
+            series = self._series_files(case, folder)
             if not labelled:  # else only the index is new
-                convert_dicom_folder(folder, target, scratch=self._scratch)
-            facts = series_facts(folder)
+                convert_series(series, target, scratch=self._scratch)
+            facts = series_facts(series)
         except BadImage as refusal:
             self._cases.note_fault(case, str(refusal))
             raise
@@ -225,6 +228,41 @@ class ImageKeeping(Datastore):
             values = {"converted": signature, "facts": to_json(facts), "fault": None, "fault_signature": None}
             self._cases.change(connection, case.id, **values)
         return target
+
+    def _own_series(self, case: Row) -> str | None:
+        """The series that a case of DICOM files is, where its folder holds or may hold several."""
+        return case.id if self._is_own_series(case) else json.loads(case.facts).get("SeriesInstanceUID")
+
+    def _is_own_series(self, case: Row) -> bool:
+        return not case.suffix and is_uid(case.id) and case.file != case.id
+
+    def _series_files(self, case: Row, folder: Path) -> CTSeries:
+        """The files of a case of DICOM files.
+
+        Raises:
+            BadImage: they are not those of one CT series.
+        """
+        if self._is_own_series(case):
+            files = self.archive.files_of(case.id)
+            if not files:
+                raise Refusal(f"The series {case.id} is gone.", status=404)
+            return CTSeries({case.id: files}, ())
+        series, known = ct_series(folder), self._own_series(case)
+        if known in series.files:
+            return CTSeries({known: series.files[known]}, series.warnings)
+        if len(series.files) > 1:
+            raise BadImage(f"The folder {folder.name} holds {len(series.files)} CT series; give each its own folder.")
+        return series
+
+    def _move_away(self, case: Row, target: Path) -> None:
+        """Move the files of a case, and those of no other, out of the studies folder."""
+        if not self._is_own_series(case):
+            (self._studies / case.file).rename(target)
+            return
+        target.mkdir()
+        for path in self.archive.files_of(case.id):
+            path.rename(target / path.name)
+        self.archive.scan()
 
     def _has_labels(self, image_id: str) -> bool:
         with self._index.reading() as connection:

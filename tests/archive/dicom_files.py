@@ -13,7 +13,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-ROWS, COLUMNS = 5, 6
+ROWS, COLUMNS = 20, 24
 ORIENTATION = [0.8, 0.6, 0.0, -0.48, 0.64, 0.6]
 
 

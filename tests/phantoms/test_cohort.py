@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from lib.images import read_ct
+from lib.images.dicom import ct_series
 from lib.images.files import read_volume
 from lib.phantoms import cohort as module
 from lib.phantoms.cohort import COLUMNS, Cohort, CohortPlan, read_table, save_labels, write_case
 from lib.phantoms.person import Variant
 from lib.stores import CaseStore
-from lib.stores.conversion import convert_dicom_folder
+from lib.stores.conversion import convert_series
 
 SMALL = {"count": 1, "seed": 3, "matrix": 64, "slice_mm": 12.0, "hard_share": 0.0}
 
@@ -53,7 +54,7 @@ class TestFiles:
             store.close()
 
     def test_what_a_client_downloads_of_a_dicom_series_says_so_too(self, made, tmp_path):
-        convert_dicom_folder(next(made["dicom"].glob("phantom_*")), tmp_path / "ct.nii.gz", scratch=tmp_path)
+        convert_series(ct_series(next(made["dicom"].glob("phantom_*"))), tmp_path / "ct.nii.gz", scratch=tmp_path)
         assert read_ct(tmp_path / "ct.nii.gz").facts.phantom
 
     def test_both_formats_hold_the_same_voxels_and_say_that_they_are_phantoms(self, made):

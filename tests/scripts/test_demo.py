@@ -133,6 +133,11 @@ class TestWhereToGo:
         assert 'curl -X POST "http://127.0.0.1:8123/infer/l3_muscle?image=example_ct&output=json"' in said
         assert 'curl -X POST "http://127.0.0.1:8123/activelearning/disagreement"' in said
         assert "server http://127.0.0.1:8123," in said
+        assert "In OHIF:    http://127.0.0.1:8123/open/example_ct" in said
+
+    def test_a_link_opens_the_first_case_whatever_its_name(self):
+        assert demo.link_to("http://h:1", ["a b#c", "d"]) == "http://h:1/open/a%20b%23c"
+        assert demo.link_to("http://h:1", []) == "http://h:1/ohif/"
 
     def test_a_server_without_cases_and_tasks_is_described_too(self):
         assert "Cases:      0" in demo.where_to_go("http://127.0.0.1:8123", info={}, cases=[])

@@ -49,7 +49,7 @@ class TestImagesInTheFolder:
         before = store._cases._folder.changes(force=True)
         other.add_image("dan", str(write_ct(tmp_path / "dan.nii.gz")))
         other.remove_image("ann")
-        store._cases._apply(before)
+        store._cases._apply(before, complete=True)
         assert other.list_images() == ["ben", "cat", "dan"]
         with pytest.raises(Refusal, match="was removed"):
             other.get_image_uri("ann")
