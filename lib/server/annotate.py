@@ -13,7 +13,7 @@ from monailabel.interfaces.utils.app import app_instance
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.images import read_ct
 from lib.images.files import read_volume
-from lib.measures.saved_label import measure_saved
+from lib.measures.drawn_slices import measure_drawn
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.geometry import read_grid
@@ -109,7 +109,7 @@ def measurements(name: str, task: str, user: _Reader) -> dict[str, Any]:  # noqa
         raise Refusal(f"{image_id} has no label {task}.", status=404)
     image = read_ct(store.get_image_uri(image_id))
     label, _, _ = read_volume(revision.path)
-    found = measure_saved(image, label, STORED_SCHEMAS[task], on_slices=TASKS[task].dimension == _SLICE)
+    found = measure_drawn(image, label, STORED_SCHEMAS[task], on_slices=TASKS[task].dimension == _SLICE)
     return {
         "task": task,
         "revision": revision.number,

@@ -18,7 +18,7 @@ from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, STORED_SCHEMAS
 from lib.disk import make_folder, write_file
 from lib.images import CTImage, read_ct
 from lib.images.files import ct_nifti, read_volume
-from lib.measures.saved_label import labelled_slices, measure_saved
+from lib.measures.drawn_slices import labelled_slices, measure_drawn
 from lib.stores.geometry import Grid
 from lib.stores.history import label_file
 from lib.stores.names import folder_name
@@ -91,7 +91,7 @@ def _lines(revision: Revision, image: CTImage, label: npt.NDArray) -> list[dict[
         "author": revision.author,
         "saved": revision.created.isoformat(timespec="seconds"),
     }
-    found = measure_saved(image, label, STORED_SCHEMAS[revision.task], on_slices=revision.task in _ON_SLICES)
+    found = measure_drawn(image, label, STORED_SCHEMAS[revision.task], on_slices=revision.task in _ON_SLICES)
     return [
         {**about, "slice_index": composition.slice_index, "structure": name}
         | {key: value for key, value in region.items() if key in _COLUMNS}

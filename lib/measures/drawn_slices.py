@@ -1,4 +1,4 @@
-"""Measuring a label that was saved: every labelled slice of a task on slices, the volume of any other."""
+"""Measuring what somebody drew: every labelled slice of a task on slices, the volume of any other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lib.images import CTImage
 from lib.measures.composition import Composition, measure
 
 
-def measure_saved(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, on_slices: bool) -> list[Composition]:
+def measure_drawn(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, on_slices: bool) -> list[Composition]:
     """Measure a label as it was drawn.
 
     Args:
