@@ -18,6 +18,7 @@ NAMES: tuple[str, ...] = (
     "models",
     "index_url",
     "auto_score",
+    "keep_pairs",
     "dicom_objects",
     "workspace",
     *_PACS,
@@ -34,6 +35,7 @@ class AppOptions:
         models: folder of the trained models; "" for the app's own.
         index_url: of a PostgreSQL database for the store's index; "" for a file beside the labels.
         auto_score: whether cases are scored by themselves.
+        keep_pairs: whether every finished case is also kept as a pair of files, with a log.
         dicom_objects: whether labels are brought to the archive as DICOM.
         workspace: with a PACS, the folder for labels and everything else that the store keeps; "" for one beside the
             app.
@@ -45,6 +47,7 @@ class AppOptions:
     models: str
     index_url: str
     auto_score: bool
+    keep_pairs: bool
     dicom_objects: bool
     workspace: str
     pacs: PacsOptions
@@ -64,8 +67,9 @@ class AppOptions:
         return cls(
             models=conf.get("models") or "",
             index_url=conf.get("index_url") or "",
-            auto_score=_truth(conf, "auto_score"),
-            dicom_objects=_truth(conf, "dicom_objects"),
+            auto_score=_switch(conf, "auto_score", otherwise=True),
+            keep_pairs=_switch(conf, "keep_pairs", otherwise=False),
+            dicom_objects=_switch(conf, "dicom_objects", otherwise=True),
             workspace=conf.get("workspace") or "",
             pacs=PacsOptions.from_conf(conf, url=""),
             training=TrainingPolicy.from_conf(conf),
@@ -73,8 +77,8 @@ class AppOptions:
         )
 
 
-def _truth(conf: Mapping[str, str], name: str) -> bool:
-    said = str(conf.get(name) or "true").strip().lower()
-    if said not in {"true", "false"}:
+def _switch(conf: Mapping[str, str], name: str, *, otherwise: bool) -> bool:
+    text = str(conf.get(name) or otherwise).strip().lower()
+    if text not in {"true", "false"}:
         raise Refusal(f"{name} is true or false, not {conf[name]!r}.")
-    return said == "true"
+    return text == "true"

@@ -169,7 +169,8 @@ def _waist(
     cut = _cut_at_waist(image, label, body, slices)
     for structure in BODY_COMPOSITION:
         name = structure.name
-        area[name] = counts[structure.id] * image.voxel_cm3 / (length_mm / 10) if counts[structure.id] else None
+        voxels = int(counts[structure.id])  # no NumPy number: JSON would not take what follows from it
+        area[name] = voxels * image.voxel_cm3 / (length_mm / 10) if voxels else None
         if name in cut:
             area[name] = None
             missing[f"waist_{name}"] = f"The field of view cuts off {name} at the waist, so it has no area there."

@@ -23,7 +23,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from lib.refusals import Refusal
 
-MODE = "monai-label"
+MODE = "sarcopenia"
 """The mode in which a case opens."""
 OWN = Path(__file__).with_name("ohif_files")
 _PACKAGE = Path(str(files("monailabel"))) / "endpoints" / "static" / "ohif"

@@ -17,6 +17,7 @@ from lib.archive import Archive
 from lib.disk import make_folder
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
+from lib.stores.case_pairs import CasePairs
 from lib.stores.cases import PRESENT, Cases, note
 from lib.stores.client_shapes import IMAGE_COLUMNS, SHORT_LABEL_COLUMNS, image_info, short_label
 from lib.stores.exchange import ExchangeKeeping
@@ -54,6 +55,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         index_url: an SQLAlchemy URL of a PostgreSQL database; by default an SQLite file beside the labels.
         pacs: the DICOMweb server that the images come from and that labels are brought to; without one, that with which
             the folder was opened before, or else the folder itself.
+        keep_pairs: whether every finished case is also kept as a pair of files with a log (see :class:`CasePairs`).
 
     Raises:
         Refusal: the folder is missing or cannot be written, or the index cannot be opened.
@@ -65,6 +67,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         *,
         index_url: str | None = None,
         pacs: PacsOptions | None = None,
+        keep_pairs: bool = False,
     ) -> None:
         self._studies = Path(studies).resolve()
         if not self._studies.is_dir():
@@ -77,6 +80,7 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         self._facts = self._own / "facts"
         self.learnt_from_phantoms = _never
         self._other_objects: set[str] = set()
+        self._pairs = CasePairs(folder=self._own / "pairs") if keep_pairs else None
         try:
             for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
                 make_folder(folder)

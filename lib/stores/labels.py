@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Row, exists, func, select, union
 
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.refusals import Refusal
+from lib.stores.case_pairs import CasePairs
 from lib.stores.cases import PRESENT, REMOVED, note
 from lib.stores.client_shapes import label_info
 from lib.stores.files import storage_faults
@@ -27,9 +29,13 @@ from lib.stores.records import FINAL, SOP_INSTANCE_UID, UNINTERPRETED, Revision
 from lib.stores.saving import checked_labels, save_labels
 from lib.stores.stored_tasks import stored_task
 
+logger = logging.getLogger(__name__)
+
 
 class LabelKeeping(ImageKeeping):
     """The part of a store that keeps labels."""
+
+    _pairs: CasePairs | None
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any] | None = None
@@ -71,7 +77,23 @@ class LabelKeeping(ImageKeeping):
                 index=self._index,
                 scratch=self._scratch,
             )
+        if self._pairs is not None and tag == FINAL:
+            self._keep_pairs(self._pairs, image_id, tuple(label.task for label in labels))
         return image_id
+
+    def _keep_pairs(self, pairs: CasePairs, image_id: str, tasks: tuple[str, ...]) -> None:
+        """Keep what was just saved as pairs; the label is safe already, so a fault is noted and not the annotator's."""
+        for task in tasks:
+            newest = self.revisions(image_id, task)[-1]
+            if newest.tag != FINAL:
+                continue  # a blind reading is never the label of the case
+            try:
+                pairs.write(newest, Path(self.get_image_uri(image_id)))
+            except (OSError, Refusal) as error:
+                logger.warning("The pair of %s (%s) was not written: %s", image_id, task, error)
+                facts = {"image": image_id, "task": task, "revision": newest.number, "reason": str(error)}
+                with self._index.writing() as connection:
+                    note(connection, "pair_not_written", facts)
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO:  # noqa: ARG002
         """The bytes of the label file that a tag stands for."""
@@ -142,10 +164,15 @@ class LabelKeeping(ImageKeeping):
 
     def current_label(self, image_id: str, task: str) -> Path | None:
         """The file of the task's newest final label of a case, or ``None``."""
+        revision = self.current_revision(image_id, task)
+        return None if revision is None else revision.path
+
+    def current_revision(self, image_id: str, task: str) -> Revision | None:
+        """The task's newest final label of a case, or ``None``."""
         check_name(image_id, what="image id")
         with self._index.reading() as connection:
             row = self._history.find(connection, image_id, stored_task(task))
-            return None if row is None else self._history.revision(row).path
+            return None if row is None else self._history.revision(row)
 
     def current_labels(self, task: str) -> list[Revision]:
         """The newest final label of the task for every case whose image is there, in the order of their ids."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from nibabel import orientations
 from scipy.spatial import ConvexHull
 
 from lib.anatomy.schemas import BODY_COMPOSITION, L3_SLICE
-from lib.images import CTImage
+from lib.images import CTImage, PatientFacts
+from lib.measures.indices import judge_whole_body
 from lib.measures.skin import circumference_cm, surface_m2
 from lib.measures.whole_body import measure_whole_body, to_json
 from lib.phantoms.phantom import Phantom
@@ -183,6 +185,12 @@ class TestOtherViews:
         assert (whole.torso, whole.waist, whole.surface_m2) == (None, None, None)
         assert "bone" in whole.not_measured["waist"]
         assert "skin" in whole.not_measured["body_surface"]
+
+    def test_what_follows_for_a_known_patient_can_be_sent_as_json(self, phantom, label):
+        whole = measure_whole_body(phantom.image, label)
+        judgement = judge_whole_body(whole, PatientFacts(sex="M", height_m=1.7, weight_kg=70.0, age_years=60))
+        assert judgement.calls
+        json.dumps({**judgement.to_json(), **to_json(whole, phantom.image)})
 
     def test_an_empty_label_measures_nothing(self, phantom, label):
         whole = measure_whole_body(phantom.image, np.zeros_like(label))
