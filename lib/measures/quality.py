@@ -1,4 +1,4 @@
-"""How well a segmentation reproduces a reference, structure by structure: the metrics of Kim 2024 in their usual form."""
+"""How well a segmentation reproduces a reference, by structure: the metrics of Kim 2024 in their usual form."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def quality_summary(names: Sequence[str], cases_by_method: Mapping[str, Sequence
 def volume_correlation(names: Sequence[str], cases: Sequence[Case]) -> float | None:
     """Pearson's correlation of found with reference volumes over cases, averaged over structures (Kim 2024).
 
-    Structures without a correlation (fewer than three cases, or no variation) are left out; ``None`` where none has one.
+    Structures without one (fewer than three cases, or no variation) are left out; ``None`` where none has one.
     """
     return _mean([correlation(*_volumes(name, cases)) for name in names])
 
