@@ -43,6 +43,10 @@ class Head:
     radius: float
     outwards: int
 
+    def lowest_slice(self, spacing: NDArray[np.float64]) -> int:
+        """The slice at its lower end."""
+        return max(0, int((self.middle[2] - self.radius) / float(spacing[2])))
+
 
 class Places:
     """Where the voxels of a grid lie, mm from the corner of the image."""
@@ -110,7 +114,7 @@ def refined(head: Head, hu: NDArray[np.float32], spacing: NDArray[np.float64]) -
     for dx in steps:
         for dy in steps:
             for dz in steps:
-                middle = head.middle + (dx, dy, dz)
+                middle = head.middle + np.array([dx, dy, dz])
                 points = middle + shells[:, None, None] * directions
                 values = ndimage.map_coordinates(smooth, (points / spacing - 0.5).reshape(-1, 3).T, order=1)
                 inner, outer = values.reshape(len(radii), 2, -1).transpose(1, 0, 2)

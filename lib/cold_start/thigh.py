@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lib.anatomy.hounsfield import BONE
 from lib.anatomy.schemas import BODY_COMPOSITION, THIGH_MUSCLES
 from lib.cold_start.body import segment_body
 from lib.cold_start.body_grid import Grid, Mask, by_slice, closed, dilated
-from lib.cold_start.femur_shaft import Section, Sections, femur_below, find_shafts
+from lib.cold_start.femur_shaft import Section, Sections, femur_below, find_shafts, stub_below
 from lib.cold_start.hip_joint import Head, Places, find_heads, hip_bones, proximal_femur, refined
 from lib.images import CTImage
 from lib.images.arms import without_arms
@@ -29,7 +30,7 @@ SHORTEST_MM = 30.0
 ORGANS_CM2 = 15.0
 PLANES_MM = 5.0
 """Half the width of the planes of fat between muscles that the outline runs across."""
-SPONGY_HU, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2 = 130.0, 4.0, 0.15, 70.0
+CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2 = 0.05, 4.5, 0.15, 70.0
 HIP_JOINT_MM = 1.7
 CORTEX_HU, METAL_HU, METAL_CM3 = 180.0, 2500.0, 1.0
 STUMP_MM = 40.0
@@ -61,7 +62,6 @@ class _Bones:
 
     femur: Mask
     hip: Mask
-    lowest: int
     knees: tuple[bool, ...]
     heads: tuple[Head, ...]
     shafts: tuple[list[Section], ...]
@@ -95,7 +95,7 @@ def segment_thigh(image: CTImage) -> ThighSegmentation:
     near = dilated(bones.femur | bones.hip, 1.1 * float(grid.spacing.max()), grid.spacing)
 
     def fill(k: int) -> None:
-        label[:, :, k] = _label_slice(hu[:, :, k], grid, parts, near, compartment, k)
+        label[:, :, k] = _label_slice(hu[:, :, k], grid, k, parts=parts, near=near, compartment=compartment)
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(fill, range(image.shape[2])))
@@ -111,38 +111,39 @@ def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Gr
     bone = (body == _BODY["bone"]) & limbs
     organs_cm2 = np.isin(body, _ORGANS).sum(axis=(0, 1)) * plane[0] * plane[1] / 100
     pelvic = organs_cm2 > ORGANS_CM2
-    _fill_knees(bone, hu, limbs & ~pelvic, plane)
+    _fill_knees(bone, grid.shares_above(fine_hu, BONE.low), limbs & ~pelvic, plane)
     heads = tuple(refined(head, hu, spacing) for head in find_heads(bone, pelvic, spacing))
     sections = Sections(bone, spacing)
     shafts = find_shafts(sections, body == _BODY["muscle"], limbs, heads)
-    femur, knees = np.zeros_like(bone), []
+    femur = np.zeros_like(bone)
+    knees = []
     for head in heads:
         femur |= proximal_femur(bone, head, spacing)
-    top = int((heads[0].middle[2] - heads[0].radius) / spacing[2]) if heads else body.shape[2]
+        stub = stub_below(head, sections)
+        if stub is not None:
+            femur |= femur_below(sections, [stub], stub.k + 1)[0]
     for shaft in shafts:
-        own = [head for head in heads if (np.mean([s.middle[0] for s in shaft]) - head.middle[0]) * head.outwards > -20]
-        head = min(own, key=lambda head: abs(head.middle[0] - shaft[-1].middle[0]), default=None)
-        top = int((head.middle[2] - head.radius) / spacing[2]) if head else body.shape[2]
+        head = _head_of(shaft, heads)
+        top = body.shape[2] if head is None else head.lowest_slice(spacing)
         below, knee = femur_below(sections, shaft, top)
         femur |= below
         knees.append(knee)
     hip = _find_hip(bone & ~femur, body, heads, fine_hu, grid) if pelvic.any() else np.zeros_like(bone)
-    seen = np.flatnonzero((femur | hip).any(axis=(0, 1)))
-    return _Bones(
-        femur=femur,
-        hip=hip,
-        lowest=int(seen[0]) if seen.size else 0,
-        knees=tuple(knees),
-        heads=heads,
-        shafts=tuple(shafts),
-    )
+    return _Bones(femur=femur, hip=hip, knees=tuple(knees), heads=heads, shafts=tuple(shafts))
 
 
-def _fill_knees(bone: Mask, hu: NDArray, legs: Mask, plane: tuple[float, float]) -> None:
+def _head_of(shaft: list[Section], heads: tuple[Head, ...]) -> Head | None:
+    """The head nearest to the upper end of a shaft."""
+    return min(heads, key=lambda head: abs(float(head.middle[0] - shaft[-1].middle[0])), default=None)
+
+
+def _fill_knees(bone: Mask, cortex: NDArray[np.float32], legs: Mask, plane: tuple[float, float]) -> None:
     """Fill, in place, what the thin cortex of condyles encloses, in slices without organs."""
     pixel_cm2 = plane[0] * plane[1] / 100
     for k in np.flatnonzero(legs.any(axis=(0, 1))):
-        ring = closed(bone[:, :, k] | (legs[:, :, k] & (hu[:, :, k] > SPONGY_HU)), CORTEX_GAP_MM, np.array(plane))
+        ring = closed(
+            bone[:, :, k] | (legs[:, :, k] & (cortex[:, :, k] > CORTEX_SHARE)), CORTEX_GAP_MM, np.array(plane)
+        )
         pieces, _ = ndimage.label(ndimage.binary_fill_holes(ring))
         size = np.bincount(pieces.ravel()) * pixel_cm2
         own = np.bincount(pieces.ravel(), bone[:, :, k].ravel()) * pixel_cm2
@@ -151,9 +152,7 @@ def _fill_knees(bone: Mask, hu: NDArray, legs: Mask, plane: tuple[float, float])
         bone[:, :, k] |= keep[pieces] & legs[:, :, k]
 
 
-def _find_hip(
-    bone: Mask, body: NDArray[np.uint8], heads: tuple[Head, ...], fine_hu: NDArray, grid: Grid
-) -> Mask:
+def _find_hip(bone: Mask, body: NDArray[np.uint8], heads: tuple[Head, ...], fine_hu: NDArray, grid: Grid) -> Mask:
     """The hip bones, parted from the sacrum on a finer grid: the joint is a line of two millimetres."""
     steps = [max(1, int(HIP_JOINT_MM / mm)) for mm in grid.fine_spacing[:2]]
     steps = [step if factor % step == 0 else 1 for step, factor in zip(steps, grid.factors, strict=False)]
@@ -189,7 +188,7 @@ def _compartment(body: NDArray[np.uint8], bones: _Bones, spacing: NDArray[np.flo
 
 
 def _label_slice(
-    hu: NDArray, grid: Grid, parts: Mapping[int, Mask], near: Mask, compartment: Mask, k: int
+    hu: NDArray, grid: Grid, k: int, *, parts: Mapping[int, Mask], near: Mask, compartment: Mask
 ) -> NDArray[np.uint8]:
     """Bones to the edge of their cortex, each voxel to the nearer one; the outline around them."""
     label = np.zeros(hu.shape, np.uint8)
@@ -240,6 +239,6 @@ def _metal(hu: NDArray, label: NDArray[np.uint8], voxel_cm3: float) -> tuple[str
     if cm3 < METAL_CM3:
         return ()
     return (
-        f"There is metal in hip or thigh ({cm3:.0f} cm³): it counts as bone, and HU and borders beside it are not to be "
-        "trusted.",
+        f"There is metal in hip or thigh ({cm3:.0f} cm³): it counts as bone, and HU and borders beside it are not to "
+        "be trusted.",
     )
