@@ -238,11 +238,14 @@ def _knee(chosen: dict[int, list[Section]], sections: Sections, start: int) -> i
     wide = np.flatnonzero(area >= _CONDYLES * shaft)
     if not wide.size:
         return None
-    # The widest section is that of the condyles or, below them, of the shin.
+    # The widest section is that of the condyles or, below them, of the shin; the gap is the deepest dip on the way.
     first, reach = int(wide[0]), round(_KNEE_REACH_MM / dz)
+    deepest, knee = _DIP, None
     for n in range(first + 1, min(len(area), first + reach)):
         above, below = area[first:n].max(), area[n : n + round(_SHIN_MM / dz) + 1].max()
-        lowest = area[n] == area[max(0, n - 2) : n + 3].min()
-        if lowest and area[n] < _DIP * min(above, below):
-            return heights[n]
-    return heights[-1] - 1 if heights[-1] > 0 and len(area) < first + reach else None
+        dip = float(area[n] / min(above, below))
+        if dip < deepest:
+            deepest, knee = dip, heights[n]
+    if knee is None and heights[-1] > 0 and len(area) < first + reach:
+        return heights[-1] - 1  # nothing goes on below
+    return knee

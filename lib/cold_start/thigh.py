@@ -30,7 +30,7 @@ SHORTEST_MM = 30.0
 ORGANS_CM2 = 15.0
 PLANES_MM = 5.0
 """Half the width of the planes of fat between muscles that the outline runs across."""
-CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2 = 0.05, 4.5, 0.15, 70.0
+CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2 = 0.1, 4.5, 0.03, 70.0
 HIP_JOINT_MM = 1.7
 CORTEX_HU, METAL_HU, METAL_CM3 = 180.0, 2500.0, 1.0
 STUMP_MM = 40.0
@@ -111,7 +111,7 @@ def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Gr
     bone = (body == _BODY["bone"]) & limbs
     organs_cm2 = np.isin(body, _ORGANS).sum(axis=(0, 1)) * plane[0] * plane[1] / 100
     pelvic = organs_cm2 > ORGANS_CM2
-    _fill_knees(bone, grid.shares_above(fine_hu, BONE.low), limbs & ~pelvic, plane)
+    _fill_knees(bone, grid.shares_above(fine_hu, CORTEX_HU), limbs & ~pelvic, plane)
     heads = tuple(refined(head, hu, spacing) for head in find_heads(bone, pelvic, spacing))
     sections = Sections(bone, spacing)
     shafts = find_shafts(sections, body == _BODY["muscle"], limbs, heads)
@@ -196,8 +196,8 @@ def _label_slice(
     shares = {value: grid.fine_slice(mask, k) for value, mask in parts.items()}
     share = sum(shares.values())
     assert isinstance(share, np.ndarray)
-    cortex = (grid.fine_slice(near, k) > 0.3) & (hu > CORTEX_HU)
-    bone = (cortex & (share > 0.02)) | (share > 0.75)
+    cortex = (grid.fine_slice(near, k) > 0.3) & (hu > BONE.low)
+    bone = (cortex & (share > 0.1)) | (share > 0.75)
     if not bone.any():
         return label
     box = ndimage.find_objects(bone.astype(np.uint8))[0]
