@@ -30,7 +30,7 @@ SHORTEST_MM = 30.0
 ORGANS_CM2 = 15.0
 PLANES_MM = 5.0
 """Half the width of the planes of fat between muscles that the outline runs across."""
-CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2 = 0.1, 4.5, 0.03, 70.0
+CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2, RING_SHARE = 0.1, 4.5, 0.03, 70.0, 0.75
 HIP_JOINT_MM = 1.7
 CORTEX_HU, METAL_HU, METAL_CM3 = 180.0, 2500.0, 1.0
 STUMP_MM = 40.0
@@ -141,15 +141,15 @@ def _fill_knees(bone: Mask, cortex: NDArray[np.float32], legs: Mask, plane: tupl
     """Fill, in place, what the thin cortex of condyles encloses, in slices without organs."""
     pixel_cm2 = plane[0] * plane[1] / 100
     for k in np.flatnonzero(legs.any(axis=(0, 1))):
-        ring = closed(
-            bone[:, :, k] | (legs[:, :, k] & (cortex[:, :, k] > CORTEX_SHARE)), CORTEX_GAP_MM, np.array(plane)
-        )
-        pieces, _ = ndimage.label(ndimage.binary_fill_holes(ring))
-        size = np.bincount(pieces.ravel()) * pixel_cm2
-        own = np.bincount(pieces.ravel(), bone[:, :, k].ravel()) * pixel_cm2
-        keep = (own > OWN_SHARE * size) & (size < LARGEST_SECTION_CM2)
+        ring = legs[:, :, k] & (cortex[:, :, k] > CORTEX_SHARE)
+        bridged = ndimage.binary_fill_holes(closed(ring, CORTEX_GAP_MM, np.array(plane)))
+        whole = ndimage.binary_fill_holes(ring)
+        pieces, _ = ndimage.label(bridged)
+        size, filled, own = (np.bincount(pieces.ravel(), mask.ravel()) for mask in (bridged, whole, bone[:, :, k]))
+        keep = (own > OWN_SHARE * size) & (size * pixel_cm2 < LARGEST_SECTION_CM2)
         keep[0] = False
-        bone[:, :, k] |= keep[pieces] & legs[:, :, k]
+        # Where the ring is closed by itself it is not bridged: that would join the patella to the condyles.
+        bone[:, :, k] = legs[:, :, k] & np.where((filled > RING_SHARE * size)[pieces], whole, bridged) & keep[pieces]
 
 
 def _find_hip(bone: Mask, body: NDArray[np.uint8], heads: tuple[Head, ...], fine_hu: NDArray, grid: Grid) -> Mask:
