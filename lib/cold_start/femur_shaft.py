@@ -19,7 +19,7 @@ _STEP_MM, _GROWTH = 12.0, 1.7
 _MUSCLE_REACH_MM, _MUSCLE_SHARE = 30.0, 0.3
 _FIBULA_CM2, _FIBULA_REACH_MM, _FIBULA_SHARE = (0.3, 3.5), 65.0, 0.5
 _BELOW_HEAD_MM = (55.0, 220.0)
-_STUB_MM = (12.0, 70.0)
+_STUB_MM = (3.0, 70.0)
 _ASIDE_OF_HEAD_MM = (-15.0, 95.0)
 # The condyles have twice the cross-section of the shaft and more; between them and the shin the bone has a gap.
 _CONDYLES, _DIP, _KNEE_REACH_MM, _SHIN_MM = 2.0, 0.8, 110.0, 25.0
@@ -94,42 +94,41 @@ def find_shafts(sections: Sections, muscle: Mask, limbs: Mask, heads: tuple[Head
     return sorted(shafts[:2], key=_x)
 
 
-def stub_below(head: Head, sections: Sections) -> Section | None:
-    """The bone to the side of a head's lower end, where the trochanters are; ``None`` where the image ends above."""
+def stub_below(head: Head, sections: Sections) -> list[Section]:
+    """The bone to the side of a head's lower end, where neck and trochanters are."""
     k = head.lowest_slice(sections.spacing) - 1
     if k < 0:
-        return None
-    beside = [
+        return []
+    return [
         section
         for section in sections.of_slice[k]
         if _STUB_MM[0] <= (section.middle[0] - head.middle[0]) * head.outwards <= _STUB_MM[1]
         and abs(section.middle[1] - head.middle[1]) <= _STUB_MM[1]
     ]
-    return max(beside, key=lambda section: section.area_cm2, default=None)
 
 
-def femur_below(sections: Sections, shaft: list[Section], top: int) -> tuple[Mask, bool]:
-    """Everything of the thigh bone below a slice, followed along from its shaft.
+def femur_below(sections: Sections, start: list[Section], top: int) -> tuple[Mask, bool]:
+    """Everything of the thigh bone below a slice, followed along from one slice.
 
     Args:
         sections: of the bones.
-        shaft: of this bone.
+        start: what one slice shows of it.
         top: the first slice that is left out.
 
     Returns:
         Its mask, and whether the knee joint is in view.
     """
     found = np.zeros(sections.pieces.shape, bool)
-    start = shaft[len(shaft) // 2]
-    chosen = {start.k: [start]}
+    middle = start[0].k
+    chosen = {middle: start}
     for step, end in ((1, top), (-1, -1)):
-        last = [start]
-        for k in range(start.k + step, end, step):
+        last = start
+        for k in range(middle + step, end, step):
             last = _next(last, sections, k)
             if not last:
                 break
             chosen[k] = last
-    knee = _knee(chosen, sections, start.k)
+    knee = _knee(chosen, sections, middle)
     for k, own in chosen.items():
         if k < top and (knee is None or k > knee):
             found[:, :, k] = np.isin(sections.pieces[:, :, k], [section.number for section in own])

@@ -13,6 +13,8 @@ from skimage.segmentation import watershed
 from lib.cold_start.body_grid import Mask
 
 SMALLEST_HEAD_MM, LARGEST_HEAD_MM = 16.0, 30.0
+_HEAD_MM, _PER_MM = 23.5, 4.0
+"""The radius of most heads, and the contrast in HU that a millimetre more or less has to gain."""
 # Between the middles of both heads, and how far one may lie before or above the other.
 _APART_MM, _ASKEW_MM = (110.0, 230.0), 45.0
 _LEVEL_MM = 3.0
@@ -109,16 +111,18 @@ def refined(head: Head, hu: NDArray[np.float32], spacing: NDArray[np.float64]) -
     smooth = ndimage.gaussian_filter(np.clip(hu, -100, 700), 0.4)
     best, found = -np.inf, head
     steps = np.arange(-9.0, 9.1, 1.5)
+    lower = np.arange(-24.0, 6.1, 1.5)  # where the roof of the joint is thick, bone is thickest above the head
     radii = np.arange(18.0, 28.1, 1.0)
     shells = np.concatenate([radius + np.array([-2.0, 2.5]) for radius in radii])
     for dx in steps:
         for dy in steps:
-            for dz in steps:
+            for dz in lower:
                 middle = head.middle + np.array([dx, dy, dz])
                 points = middle + shells[:, None, None] * directions
                 values = ndimage.map_coordinates(smooth, (points / spacing - 0.5).reshape(-1, 3).T, order=1)
                 inner, outer = values.reshape(len(radii), 2, -1).transpose(1, 0, 2)
-                worth = np.mean(np.clip(inner - outer, -150, 250), axis=1) - 0.5 * np.hypot(np.hypot(dx, dy), dz)
+                contrast = np.mean(np.clip(inner - outer, -150, 250), axis=1)
+                worth = contrast - 0.5 * np.hypot(dx, dy) - _PER_MM * np.abs(radii - _HEAD_MM)
                 if worth.max() > best:
                     best = float(worth.max())
                     found = Head(middle=middle, radius=float(radii[int(worth.argmax())]), outwards=head.outwards)

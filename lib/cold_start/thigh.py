@@ -120,12 +120,12 @@ def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Gr
     for head in heads:
         femur |= proximal_femur(bone, head, spacing)
         stub = stub_below(head, sections)
-        if stub is not None:
-            femur |= femur_below(sections, [stub], stub.k + 1)[0]
+        if stub:
+            femur |= femur_below(sections, stub, stub[0].k + 1)[0]
     for shaft in shafts:
         head = _head_of(shaft, heads)
         top = body.shape[2] if head is None else head.lowest_slice(spacing)
-        below, knee = femur_below(sections, shaft, top)
+        below, knee = femur_below(sections, shaft[len(shaft) // 2 :][:1], top)
         femur |= below
         knees.append(knee)
     hip = _find_hip(bone & ~femur, body, heads, fine_hu, grid) if pelvic.any() else np.zeros_like(bone)
