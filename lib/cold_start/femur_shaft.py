@@ -107,13 +107,14 @@ def stub_below(head: Head, sections: Sections) -> list[Section]:
     ]
 
 
-def femur_below(sections: Sections, start: list[Section], top: int) -> tuple[Mask, bool]:
+def femur_below(sections: Sections, start: list[Section], top: int, *, from_shaft: bool = True) -> tuple[Mask, bool]:
     """Everything of the thigh bone below a slice, followed along from one slice.
 
     Args:
         sections: of the bones.
         start: what one slice shows of it.
         top: the first slice that is left out.
+        from_shaft: whether that slice shows the shaft; the knee is where the bone has become much wider than there.
 
     Returns:
         Its mask, and whether the knee joint is in view.
@@ -128,7 +129,7 @@ def femur_below(sections: Sections, start: list[Section], top: int) -> tuple[Mas
             if not last:
                 break
             chosen[k] = last
-    knee = _knee(chosen, sections, middle)
+    knee = _knee(chosen, sections, middle) if from_shaft else None
     for k, own in chosen.items():
         if k < top and (knee is None or k > knee):
             found[:, :, k] = np.isin(sections.pieces[:, :, k], [section.number for section in own])

@@ -120,8 +120,8 @@ def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Gr
     for head in heads:
         femur |= proximal_femur(bone, head, spacing)
         stub = stub_below(head, sections)
-        if stub:
-            femur |= femur_below(sections, stub, stub[0].k + 1)[0]
+        if stub and not any(_head_of(shaft, heads) is head for shaft in shafts):
+            femur |= femur_below(sections, stub, stub[0].k + 1, from_shaft=False)[0]
     for shaft in shafts:
         head = _head_of(shaft, heads)
         top = body.shape[2] if head is None else head.lowest_slice(spacing)

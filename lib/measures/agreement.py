@@ -1,4 +1,4 @@
-"""How far two sets of measurements of the same cases agree: correlation and intraclass correlation."""
+"""How far measurements of the same cases agree, or go along with a finding: correlation, intraclass correlation."""
 
 from __future__ import annotations
 
@@ -53,6 +53,41 @@ class IntraclassCorrelation:
     def reliability(self) -> Reliability:
         """The band of the value; the interval may reach into others."""
         return Reliability.of(self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Association:
+    """How a measurement goes along with a finding (point-biserial correlation, which is Pearson's with 0 and 1).
+
+    Attributes:
+        r: negative where those with the finding have less.
+        p: two-sided.
+        cases: with both known.
+    """
+
+    r: float
+    p: float
+    cases: int
+
+
+def association(values: Sequence[float | None], found: Sequence[bool | None]) -> Association | None:
+    """Correlate a measurement with a finding.
+
+    Args:
+        values: one for each case; cases with a ``None`` on either side are left out.
+        found: whether the case has the finding.
+
+    Returns:
+        ``None`` for fewer than three cases, or where all or none have the finding, or nothing varies.
+
+    Raises:
+        ValueError: the numbers of cases differ.
+    """
+    x, y = _complete(values, [None if each is None else float(each) for each in found]).T
+    if len(x) < _FEWEST or _constant(x) or _constant(y):
+        return None
+    result = stats.pearsonr(x, y)
+    return Association(r=float(result.statistic), p=float(result.pvalue), cases=len(x))
 
 
 def correlation(one: Sequence[float | None], other: Sequence[float | None]) -> float | None:
