@@ -2,8 +2,8 @@
 
 .venv/bin/python scripts/thigh_heatmap.py --studies FOLDER --facts TABLE.csv --out FOLDER
 
-TABLE.csv has the columns case, sex (M or F), height_m and sarcopenia (yes or no). FOLDER then holds heatmap.png and .pdf,
-heatmap.csv with r and p, and volumes.csv with what they were made from, mm³/m².
+TABLE.csv has the columns case, sex (M or F), height_m and sarcopenia (yes or no). FOLDER then holds heatmap.png and
+.pdf, heatmap.csv with r and p, and volumes.csv with what they were made from, mm³/m².
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def volumes_table(cases: Mapping[str, MuscleCase]) -> str:
 
 def _measured(store: CaseStore, name: str, facts: PatientFacts, diagnosis: bool) -> MuscleCase:  # noqa: FBT001
     image = read_ct(store.get_image_uri(name))
-    array = read_volume(store.get_label_uri(name, THIGH_MUSCLES.task))[0]
+    array = read_volume(Path(store.get_label_uri(name, THIGH_MUSCLES.task)))[0]
     thigh = measure_thigh(image.canonical(), replace(image, hu=array).canonical().hu)
     assert facts.height_m is not None
     assert facts.sex is not None

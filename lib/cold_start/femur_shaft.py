@@ -19,7 +19,7 @@ _STEP_MM, _GROWTH = 12.0, 1.7
 _MUSCLE_REACH_MM, _MUSCLE_SHARE = 30.0, 0.3
 _FIBULA_CM2, _FIBULA_REACH_MM, _FIBULA_SHARE = (0.3, 3.5), 65.0, 0.5
 _BELOW_HEAD_MM = (55.0, 220.0)
-_STUB_MM = (3.0, 70.0)
+_STUB_MM, _STUB_DEPTH_MM = (12.0, 70.0), 35.0
 _ASIDE_OF_HEAD_MM = (-15.0, 95.0)
 # The condyles have twice the cross-section of the shaft and more; between them and the shin the bone has a gap.
 _CONDYLES, _DIP, _KNEE_REACH_MM, _SHIN_MM = 2.0, 0.8, 110.0, 25.0
@@ -95,16 +95,19 @@ def find_shafts(sections: Sections, muscle: Mask, limbs: Mask, heads: tuple[Head
 
 
 def stub_below(head: Head, sections: Sections) -> list[Section]:
-    """The bone to the side of a head's lower end, where neck and trochanters are."""
-    k = head.lowest_slice(sections.spacing) - 1
-    if k < 0:
-        return []
-    return [
-        section
-        for section in sections.of_slice[k]
-        if _STUB_MM[0] <= (section.middle[0] - head.middle[0]) * head.outwards <= _STUB_MM[1]
-        and abs(section.middle[1] - head.middle[1]) <= _STUB_MM[1]
-    ]
+    """The bone to the side of a head's lower end, where trochanters and shaft begin, parted from the ischium."""
+    lowest = head.lowest_slice(sections.spacing)
+    for k in range(lowest - 1, max(-1, lowest - 1 - round(_STUB_DEPTH_MM / float(sections.spacing[2]))), -1):
+        beside = [
+            section
+            for section in sections.of_slice[k]
+            if section.area_cm2 >= _SHAFT_CM2[0]
+            and _STUB_MM[0] <= (section.middle[0] - head.middle[0]) * head.outwards <= _STUB_MM[1]
+            and abs(section.middle[1] - head.middle[1]) <= _STUB_MM[1]
+        ]
+        if beside:
+            return beside
+    return []
 
 
 def femur_below(sections: Sections, start: list[Section], top: int, *, from_shaft: bool = True) -> tuple[Mask, bool]:

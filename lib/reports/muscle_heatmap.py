@@ -87,8 +87,8 @@ def draw_heatmap(cases: Sequence[MuscleCase], form: str = "png") -> bytes:
     bar.set_label("Correlation r of volume by height² with sarcopenia", fontsize=8)
     figure.suptitle("Muscle volume and sarcopenia", fontsize=11)
     figure.supxlabel(
-        "Below each sex: patients with sarcopenia of all. * p < 0.05, corrected by Benjamini and Hochberg for all rows. "
-        "Empty: not known.",
+        "Below each sex: patients with sarcopenia of all. * p < 0.05, corrected by Benjamini and Hochberg for all "
+        "rows. Empty: not known.",
         fontsize=7,
         wrap=True,
     )

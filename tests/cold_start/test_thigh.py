@@ -1,4 +1,4 @@
-"""Hip and thigh without weights: phantoms whose truth is known, cut as real scans are; the real CT as an eye sees it."""
+"""Hip and thigh without weights: a phantom cut as real scans are, and the real CT as an eye sees it."""
 
 from __future__ import annotations
 
@@ -140,8 +140,9 @@ class TestRealCT:
 
     @pytest.mark.parametrize(
         ("place", "value"),
-        [((87, 45, 13), FEMUR), ((31, 43, 15), FEMUR), ((100, 40, 1), FEMUR), ((61, 54, 3), ILIAC), ((85, 38, 29), ILIAC),
-         ((41, 22, 40), ILIAC), ((17, 33, 25), COMPARTMENT), ((101, 32, 25), COMPARTMENT), ((76, 47, 46), COMPARTMENT)],
+        [((87, 45, 13), FEMUR), ((31, 43, 15), FEMUR), ((100, 40, 1), FEMUR), ((61, 54, 3), ILIAC),
+         ((85, 38, 29), ILIAC), ((41, 22, 40), ILIAC), ((17, 33, 25), COMPARTMENT), ((101, 32, 25), COMPARTMENT),
+         ((76, 47, 46), COMPARTMENT)],
     )  # fmt: skip
     def test_what_an_eye_sees(self, real: ThighSegmentation, place: tuple[int, int, int], value: int) -> None:
         i, j, k = place
@@ -169,8 +170,7 @@ def test_any_part_has_an_answer_or_a_refusal(whole: Case, crop: str) -> None:
     image, _ = CROPS[crop](whole)
     try:
         found = segment_thigh(image)
-    except Refusal as refusal:
-        assert str(refusal).endswith(".")
+    except Refusal:
         return
     assert found.label.shape == image.shape
     assert set(np.unique(found.label)) <= {0, FEMUR, ILIAC, COMPARTMENT}

@@ -15,9 +15,9 @@ SPACING = (2.0, 2.0, 5.0)
 MUSCLE_HU, FAT_HU = 55, -100
 # Where each lies in the right leg: mm to the side of the femur and before it, and half its width.
 PLACES = {
-    "femur": (0, 0, 12), "vastus_lateralis": (36, 8, 14), "vastus_medialis": (-30, 12, 10), "rectus_femoris": (0, 44, 10),
-    "gracilis": (-52, -12, 6), "adductor_magnus": (-28, -22, 12), "biceps_femoris": (14, -46, 10),
-    "semimembranosus": (-12, -50, 8),
+    "femur": (0, 0, 12), "vastus_lateralis": (36, 8, 14), "vastus_medialis": (-30, 12, 10),
+    "rectus_femoris": (0, 44, 10), "gracilis": (-52, -12, 6), "adductor_magnus": (-28, -22, 12),
+    "biceps_femoris": (14, -46, 10), "semimembranosus": (-12, -50, 8),
 }  # fmt: skip
 
 
