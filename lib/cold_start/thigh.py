@@ -123,11 +123,13 @@ def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Gr
         if stub and not any(_head_of(shaft, heads) is head for shaft in shafts):
             femur |= femur_below(sections, stub, stub[0].k + 1, from_shaft=False)[0]
     for shaft in shafts:
-        head = _head_of(shaft, heads)
-        top = body.shape[2] if head is None else head.lowest_slice(spacing)
+        own = _head_of(shaft, heads)
+        top = body.shape[2] if own is None else own.lowest_slice(spacing)
         below, knee = femur_below(sections, shaft[len(shaft) // 2 :][:1], top)
         femur |= below
         knees.append(knee)
+    for k in np.flatnonzero(pelvic & femur.any(axis=(0, 1))):
+        femur[:, :, k] |= ndimage.binary_fill_holes(closed(femur[:, :, k], CORTEX_GAP_MM, spacing[:2]))
     hip = _find_hip(bone & ~femur, body, heads, fine_hu, grid) if pelvic.any() else np.zeros_like(bone)
     return _Bones(femur=femur, hip=hip, knees=tuple(knees), heads=heads, shafts=tuple(shafts))
 

@@ -91,6 +91,7 @@ class TestParts:
             assert says(found, words), words
         assert found.doubt > 0.5
 
+    @pytest.mark.slow
     def test_an_image_that_ends_above_the_knee(self, whole: Case) -> None:
         image, truth = part(whole, z=slice(35, None))
         found = segment_thigh(image)
