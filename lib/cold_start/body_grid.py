@@ -60,6 +60,10 @@ class Grid:
         """For every coarse voxel the share of its fine voxels below a limit."""
         return self._blocks(fine, lambda slab: slab < limit)
 
+    def shares_above(self, fine: NDArray, limit: float) -> NDArray[np.float32]:
+        """For every coarse voxel the share of its fine voxels above a limit."""
+        return self._blocks(fine, lambda slab: slab > limit)
+
     def _blocks(self, fine: NDArray, prepare: Callable[[NDArray], NDArray]) -> NDArray[np.float32]:
         out = np.empty(self.shape, np.float32)
         fi, fj, fk = self.factors

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.anatomy.schemas import BODY_COMPOSITION, STORED_SCHEMAS
+from lib.anatomy.schemas import BODY_COMPOSITION, STORED_SCHEMAS, THIGH_MUSCLES
 from lib.cold_start.answers import Answer, FindLevels, LevelNotFoundError, choose_slice
 from lib.cold_start.levels import find_levels
 from lib.images import CTImage, PatientFacts, read_ct, write_label
@@ -25,10 +25,10 @@ from lib.infers.champions import Champion, Champions
 from lib.infers.levels import Detector
 from lib.infers.options import FOLDS, MIRRORING, OVERLAY, PICTURE, SHOWS, InferOptions
 from lib.infers.slices import answer_by_ensemble, answer_in_parts, folds_of
+from lib.measures import thigh, whole_body
 from lib.measures.composition import Composition, measure
 from lib.measures.indices import Judgement, judge, judge_whole_body
 from lib.measures.overlap import dice
-from lib.measures.whole_body import measure_whole_body, to_json
 from lib.refusals import Refusal
 from lib.reports.body_sheet import draw_body
 from lib.reports.case_sheet import draw_case
@@ -96,7 +96,7 @@ class SegmentationTask(InferTask):
             config |= {"weight_kg": "", "contrast": ["", "yes", "no"]}
         super().__init__(
             type=InferType.SEGMENTATION,
-            labels=dict(task.schema.ids),
+            labels=dict(task.schema.shown.ids),
             dimension=task.dimension,
             description=task.description,
             config=config,
@@ -106,7 +106,9 @@ class SegmentationTask(InferTask):
 
     def info(self) -> dict[str, Any]:
         """What ``/info/`` says of the task, with what an annotator includes in each class and leaves out."""
-        definitions = {structure.name: structure.definition for structure in self.task.schema if structure.definition}
+        definitions = {
+            structure.name: structure.definition for structure in self.task.schema.shown if structure.definition
+        }
         return {**super().info(), "definitions": definitions}
 
     def is_valid(self) -> bool:
@@ -200,7 +202,7 @@ class SegmentationTask(InferTask):
         index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
         facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
         composition = measure(image, label, self.task.schema, slice_index=index if self.task.dimension == 2 else None)
-        whole = measure_whole_body(canonical, answer.label) if self.task.schema is BODY_COMPOSITION else None
+        whole = whole_body.measure_whole_body(canonical, answer.label) if self.task.schema is BODY_COMPOSITION else None
         judgement = judge(composition, facts) if whole is None else judge_whole_body(whole, facts)
         answer = replace(answer, details=_counted_by(image, answer.details))
         params = self._params(answer, index, composition, judgement, options)
@@ -208,9 +210,14 @@ class SegmentationTask(InferTask):
         params["measurements"]["dice_with_saved_label"] = overlap
         of_body: list[str] = []
         if whole:
-            params["measurements"] |= to_json(whole, image)
+            params["measurements"] |= whole_body.to_json(whole, image)
             params["measurements"]["saved_label"] = _saved_body(image, saved or {}, facts, order)
             of_body = [*whole.not_measured.values(), *whole.warnings]
+        if self.task.schema is THIGH_MUSCLES:
+            legs = thigh.measure_thigh(canonical, answer.label)
+            params["measurements"] |= thigh.to_json(legs, facts.height_m)
+            params["measurements"]["saved_label"] = _saved_thigh(image, saved or {}, facts, order)
+            of_body = [*legs.not_measured.values(), *legs.warnings, *([] if facts.height_m else [thigh.NO_HEIGHT])]
         phantom = ["This case is a digital phantom."] if facts.phantom else []
         of_measurements = [*of_body, *judgement.warnings]
         about = [*image.warnings, *options.warnings, *answer.warnings, *of_measurements, *overlap_warnings]
@@ -274,7 +281,7 @@ class SegmentationTask(InferTask):
         options: InferOptions,
     ) -> dict[str, Any]:
         return {
-            "label_names": dict(self.task.schema.ids),
+            "label_names": dict(self.task.schema.shown.ids),
             "shows": options.show,
             "method": answer.method,
             "model_version": answer.model_version,
@@ -330,20 +337,41 @@ def _saved_array(path: Path, order: FrameOrder | None) -> npt.NDArray:
     return array if order is None else order.to_frames(array)
 
 
+def _fitting(image: CTImage, saved: Mapping[str, Path], task: str, order: FrameOrder | None) -> npt.NDArray | None:
+    """The case's saved label of a task; ``None`` where there is none that fits."""
+    if task not in saved:
+        return None
+    array = _saved_array(saved[task], order)
+    return array if array.shape == image.shape else None
+
+
+def _saved_thigh(
+    image: CTImage, saved: Mapping[str, Path], facts: PatientFacts, order: FrameOrder | None
+) -> dict[str, Any] | None:
+    """The measurements of the case's saved label of the thigh, with what is to be noticed about it."""
+    array = _fitting(image, saved, THIGH_MUSCLES.task, order)
+    if array is None:
+        return None
+    legs = thigh.measure_thigh(image.canonical(), replace(image, hu=array).canonical().hu)
+    return {
+        "regions": measure(image, array, THIGH_MUSCLES).to_json(),
+        **thigh.to_json(legs, facts.height_m),
+        "warnings": list(legs.warnings),
+    }
+
+
 def _saved_body(
     image: CTImage, saved: Mapping[str, Path], facts: PatientFacts, order: FrameOrder | None
 ) -> dict[str, Any] | None:
-    """The measurements of the case's saved label of body composition; ``None`` where there is none that fits."""
-    if BODY_COMPOSITION.task not in saved:
+    """The measurements of the case's saved label of body composition."""
+    array = _fitting(image, saved, BODY_COMPOSITION.task, order)
+    if array is None:
         return None
-    array = _saved_array(saved[BODY_COMPOSITION.task], order)
-    if array.shape != image.shape:
-        return None
-    whole = measure_whole_body(image.canonical(), replace(image, hu=array).canonical().hu)
+    whole = whole_body.measure_whole_body(image.canonical(), replace(image, hu=array).canonical().hu)
     return {
         "regions": measure(image, array, BODY_COMPOSITION).to_json(),
         **judge_whole_body(whole, facts).to_json(),
-        **to_json(whole, image),
+        **whole_body.to_json(whole, image),
     }
 
 

@@ -77,7 +77,7 @@ def measure(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, slice_in
 
     Args:
         image: the CT.
-        label: integers of the schema, same shape and voxel order as ``image.hu``.
+        label: integers of the schema or its guides, which are not measured; same shape and voxel order as ``image.hu``.
         schema: what the values mean.
         slice_index: take areas on this slice along the image's own foot-to-head axis; without it, volumes.
 
@@ -92,7 +92,7 @@ def measure(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, slice_in
     axis = image.foot_to_head_axis
     on_slice = slice_index is not None
     voxel = image.slice_area_cm2() if on_slice else image.voxel_cm3
-    sums = _Sums(len(schema) + 1)
+    sums = _Sums(len(schema.shown) + 1)
     # Slice by slice, so that a volume of any size takes no memory of its own.
     for index in (slice_index,) if slice_index is not None else range(image.shape[axis]):
         sums.add(*(np.moveaxis(each, axis, 0)[index] for each in (image.hu, label)))

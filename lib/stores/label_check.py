@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.anatomy.overlaps import cover_each_other
-from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, STORED_SCHEMAS, task_of
+from lib.anatomy.schemas import GUIDES, L3_MUSCLE, L3_TISSUE, STORED_SCHEMAS, task_of
 from lib.refusals import Refusal
 from lib.stores.geometry import Grid
 from lib.stores.submitted_label import Segment, SubmittedLabel, count_values
@@ -54,7 +54,7 @@ def split_by_task(label: SubmittedLabel, *, grid: Grid, complete: bool = False) 
         Refusal: voxels without a name, a name that no schema knows, one value with two names, or segments of two tasks
             that cover each other in one layer.
     """
-    drawn = _drawn_segments(label)
+    drawn, guides = _drawn_segments(label)
     _refuse_covering(drawn)
     arrays: dict[str, npt.NDArray[np.uint8]] = {}
     warnings: dict[str, list[str]] = {}
@@ -67,6 +67,7 @@ def split_by_task(label: SubmittedLabel, *, grid: Grid, complete: bool = False) 
     for task, array in arrays.items():
         if task in _SINGLE_SLICE_TASKS:
             warnings[task] += _drop_spill(array, axis=grid.foot_to_head_axis)
+        warnings[task] += [f"{name} was left out: it is shown to draw by and never stored." for name in guides]
         counts = count_values(array)
         names = tuple(s.name for s in STORED_SCHEMAS[task] if s.id < len(counts) and counts[s.id])
         partial = not complete and len(names) < len(STORED_SCHEMAS[task])
@@ -74,7 +75,8 @@ def split_by_task(label: SubmittedLabel, *, grid: Grid, complete: bool = False) 
     return labels
 
 
-def _drawn_segments(label: SubmittedLabel) -> list[Segment]:
+def _drawn_segments(label: SubmittedLabel) -> tuple[list[Segment], list[str]]:
+    """The segments that have voxels, and the names of guides that had some and are left out."""
     drawn = [s for s in label.segments if 0 < s.value < len(label.counts[s.layer]) and label.counts[s.layer][s.value]]
     by_value: dict[tuple[int, int], str] = {}
     for segment in drawn:
@@ -86,11 +88,15 @@ def _drawn_segments(label: SubmittedLabel) -> list[Segment]:
         if nameless:
             listed = ", ".join(map(str, nameless[:8]))
             raise Refusal(f"The label holds the value {listed}, to which no name was given in label_info.")
+    guides = sorted({segment.name for segment in drawn if segment.name in GUIDES})
+    drawn = [segment for segment in drawn if segment.name not in GUIDES]
+    if not drawn:
+        raise Refusal(f"The label holds nothing but {', '.join(guides)}, which is shown to draw by and never stored.")
     unknown = sorted({segment.name for segment in drawn if task_of(segment.name) is None})
     if unknown:
         known = "; ".join(f"{task}: {', '.join(schema.names)}" for task, schema in STORED_SCHEMAS.items())
         raise Refusal(f"No label is called {', '.join(unknown)}. Rename the segment or empty it. Possible are {known}.")
-    return drawn
+    return drawn, guides
 
 
 def _refuse_covering(drawn: list[Segment]) -> None:

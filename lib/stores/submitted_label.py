@@ -176,7 +176,7 @@ def _names(info: Mapping[str, Any]) -> list[tuple[str, int]]:
     for key in ("task", "model"):
         schema = SCHEMAS.get(str(info.get(key) or ""))
         if schema is not None:
-            return list(schema.ids.items())
+            return list(schema.shown.ids.items())
     raise Refusal(
         "Nothing says what the values of the label mean: send label_info, a list of {name, idx}, or the name of the "
         f"task in task or model ({', '.join(SCHEMAS)})."

@@ -10,6 +10,7 @@ import pytest
 
 from lib.anatomy.schemas import (
     BODY_COMPOSITION,
+    GUIDES,
     L3_MUSCLE,
     L3_SLICE,
     L3_TISSUE,
@@ -22,6 +23,7 @@ from lib.anatomy.schemas import (
     Structure,
     task_of,
 )
+from lib.anatomy.thigh import PLACES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -174,3 +176,23 @@ class TestDefinitions:
         manual = (Path(__file__).resolve().parents[2] / "docs" / "body_composition.md").read_text(encoding="utf-8")
         for s in BODY_COMPOSITION:
             assert f"| `{s.name}` | {s.definition} |" in manual
+
+
+class TestThigh:
+    def test_where_psoas_and_iliacus_become_iliopsoas_is_written_at_all_three(self):
+        for name in ("psoas_major", "iliacus", "iliopsoas"):
+            assert "never both" in THIGH_MUSCLES[name].definition
+            assert "at the latest at the roof of the acetabulum" in THIGH_MUSCLES[name].definition
+
+    def test_the_outline_is_shown_with_the_29_and_is_none_of_them(self):
+        assert len(THIGH_MUSCLES) == 29
+        assert "muscle_compartment" not in THIGH_MUSCLES
+        assert THIGH_MUSCLES.shown.names == (*THIGH_MUSCLES.names, "muscle_compartment")
+        assert task_of("muscle_compartment") is None
+
+    def test_names_of_guides_are_no_labels(self):
+        assert not {name for schema in STORED_SCHEMAS.values() for name in schema.names} & GUIDES
+
+    def test_muscles_whose_places_are_compared_are_muscles_of_the_schema(self):
+        for pairs in PLACES.values():
+            assert all(THIGH_MUSCLES[name].is_muscle for pair in pairs for name in pair)

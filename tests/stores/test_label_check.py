@@ -89,6 +89,27 @@ class TestSplitByTask:
         assert np.array_equal(stored(store, "ann", "l3_tissue"), expected)
         assert all(not r.partial for r in store.revisions("ann"))
 
+    def test_a_guide_is_left_out_with_a_warning(self, store, muscles, save):
+        bones = np.zeros_like(muscles)
+        bones[2:6, 2:6, 6] = 1
+        bones[8:12, 2:6, 6] = 2
+        save("ann", bones, ["femur", "muscle_compartment"])
+        revision = store.revisions("ann")[0]
+        assert np.array_equal(stored(store, "ann", "thigh_muscles"), np.where(bones == 1, 28, 0))
+        assert revision.names == ("femur",)
+        assert any("muscle_compartment was left out" in warning for warning in revision.warnings)
+
+    def test_an_answer_of_the_cold_start_sent_back_as_it_came_is_taken(self, store, muscles, write_label):
+        answer = np.zeros_like(muscles)
+        answer[2:6, 2:6, 6] = 28
+        answer[8:12, 2:6, 6] = 30
+        store.save_label("ann", str(write_label(answer)), "final", {"model": "thigh_muscles"})
+        assert np.array_equal(stored(store, "ann", "thigh_muscles"), np.where(answer == 28, 28, 0))
+
+    def test_a_guide_alone_is_nothing_to_store(self, store, muscles, save):
+        with pytest.raises(Refusal, match="nothing but muscle_compartment"):
+            save("ann", (muscles > 0).astype(np.uint8), ["muscle_compartment"])
+
     def test_two_groups_alone_make_no_skeletal_muscle(self, store, muscles, save):
         muscles[muscles == 3] = 0
         muscles[1:3, 2:18, 3] = 4

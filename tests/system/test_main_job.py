@@ -35,7 +35,7 @@ def infer(server, name, image="case_a", **params):
 
 def slicer_label_info(own_names: dict[str, int]) -> list[dict]:
     """As Slicer sends it: every segment of every task by name, with numbers of Slicer's own."""
-    names = [name for schema in SCHEMAS.values() for name in schema.names if name not in own_names]
+    names = [name for schema in SCHEMAS.values() for name in schema.shown.names if name not in own_names]
     empty = [{"name": name, "idx": 100 + i} for i, name in enumerate(dict.fromkeys(names))]
     return empty + [{"name": name, "idx": idx} for name, idx in own_names.items()]
 
@@ -52,7 +52,7 @@ class TestInfo:
         assert set(info["models"]) == set(ANSWERING_TASKS)
         assert isinstance(info["labels"], list)
         for name, model in info["models"].items():
-            assert list(model["labels"]) == list(SCHEMAS[name].names)
+            assert list(model["labels"]) == list(SCHEMAS[name].shown.names)
             assert set(model["labels"]) <= set(info["labels"])
             assert model["type"] == "segmentation"
 
@@ -115,8 +115,8 @@ class TestInference:
         label, params = infer(server, name)
         values = set(np.unique(label)) - {0}
         assert values
-        assert values <= set(SCHEMAS[name].ids.values())
-        assert params["label_names"] == SCHEMAS[name].ids
+        assert values <= set(SCHEMAS[name].shown.ids.values())
+        assert params["label_names"] == SCHEMAS[name].shown.ids
 
     def test_ohif_gets_raw_bytes_behind_a_nrrd_header(self, server, real_ct_path):
         wanted = {
