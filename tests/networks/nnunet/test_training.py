@@ -175,7 +175,7 @@ class TestContinuing:
     ) -> None:
         run = unfinished(interrupted)
         assert run is not None
-        assert set(run.slices) == {s.key for s in slices(4)}
+        assert set(run.samples) == {s.key for s in slices(4)}
         told: list[tuple[int, int]] = []
         result = train(
             interrupted, slices(4), CLASSES, TINY, folds=2, on_progress=lambda p: told.append((p.fold, p.epoch))

@@ -1,0 +1,105 @@
+"""The folds of a network on volumes: they learn, go on where they were killed, are trained on, and are judged."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lib.networks.results import CancelledError
+from lib.refusals import Refusal
+from lib.reports.cross_validation import cross_validation_table
+from lib.volumes.ensemble import VolumeEnsemble
+from lib.volumes.judging import held_out_dice
+from lib.volumes.training import discard, train, unfinished
+from lib.volumes.workspace import WEIGHTS, Workspace
+from tests.volumes.drawn_volumes import CLASSES, SPACING, TINY, TINY_FLAT, draw, volume, volumes
+
+LEARNING = replace(TINY, epochs=6)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A workspace with a finished training, its result, and what it told."""
+    space, told = tmp_path_factory.mktemp("trained"), []
+    return space, train(space, volumes(), CLASSES, LEARNING, folds=2, on_progress=told.append), told
+
+
+def weights(folder, fold):
+    return torch.load(folder / f"fold_{fold}" / WEIGHTS, weights_only=True)
+
+
+def same(a, b):
+    return all(value.equal(b[name]) for name, value in a.items())
+
+
+def test_it_learns_what_was_drawn(trained):
+    pooled = trained[1].metrics["pooled"]["dice"]
+    assert pooled["bone"]["mean"] > 0.6
+    assert pooled["muscle"]["mean"] > 0.6
+    told = trained[2]
+    assert [each.epoch for each in told if each.fold == 1] == [1, 2, 3, 4, 5, 6]
+    assert np.isfinite([[each.loss, each.dice] for each in told]).all()
+
+
+def test_the_cross_validation_is_what_the_held_out_fold_answers(trained):
+    space, result, _ = trained
+    hu, label = draw(1)
+    found = VolumeEnsemble(result.results).segment(hu, np.array(SPACING), [1]).label
+    case = next(each for each in result.metrics["cases"] if each["key"] == "case1@1")
+    for name, value in CLASSES.items():
+        a, b = found == value, label == value
+        assert case["sensitivity"][name] == pytest.approx((a & b).sum() / b.sum(), abs=0.02)
+        assert case["dice"][name] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=0.02)
+    judged = held_out_dice(result.results, space, LEARNING, volumes())
+    assert judged == {each["key"]: pytest.approx(each["dice"], abs=1e-6) for each in result.metrics["cases"]}
+    assert cross_validation_table(result.metrics).splitlines()[0].startswith("| fold | CTs | skin")
+
+
+def test_an_interrupted_training_goes_on_and_ends_where_it_would_have_ended(trained, tmp_path):
+    seen = []
+    with pytest.raises(CancelledError):
+        train(tmp_path, volumes(), CLASSES, LEARNING, folds=2, on_progress=seen.append, cancelled=lambda: len(seen) > 2)
+    assert unfinished(tmp_path).keys == {each.key for each in volumes()}
+    again = train(tmp_path, volumes(), CLASSES, LEARNING, folds=2)
+    assert all(same(weights(again.results, fold), weights(trained[1].results, fold)) for fold in (0, 1))
+    discard(tmp_path)
+    assert unfinished(tmp_path) is None
+    assert len(list(Workspace(tmp_path).samples.iterdir())) == 4, "what was made of the CTs stays"
+
+
+def test_a_version_is_trained_on_where_the_network_is_the_same(trained, tmp_path):
+    shutil.copytree(trained[1].results, tmp_path / "v0001")
+    shutil.copytree(Workspace(trained[0]).samples, tmp_path / "space" / "samples")
+    told = []
+    second = train(
+        tmp_path / "space", volumes(), CLASSES, LEARNING, folds=2, parent=tmp_path / "v0001", on_progress=told.append
+    )
+    assert {each.epochs for each in told} == {LEARNING.fine_tune_epochs}
+    before, after = (weights(folder, 0)["decoder.final.weight"] for folder in (trained[1].results, second.results))
+    assert 0 < float((before - after).abs().mean()) < 0.5 * float(before.abs().mean())
+    with pytest.raises(Refusal, match="another grid or with another network"):
+        train(tmp_path / "other", volumes(), CLASSES, TINY_FLAT, folds=2, parent=tmp_path / "v0001")
+
+
+def test_the_two_dimensional_network_is_trained_likewise(tmp_path):
+    result = train(tmp_path, volumes(2), CLASSES, TINY_FLAT, folds=2)
+    assert {each["key"] for each in result.metrics["cases"]} == {"case0@1", "case1@1"}
+    hu, _ = draw(5, slices=3)
+    assert VolumeEnsemble(result.results).segment(hu, np.array(SPACING)).label.shape == hu.shape
+
+
+def test_a_class_that_a_fold_could_not_learn_is_refused(tmp_path):
+    others = []
+    for seed in (0, 1):
+        hu, label = draw(seed)
+        if seed:
+            label[label == CLASSES["bone"]] = 0
+        base = volume(seed, seed)
+        others.append(replace(base, load=lambda hu=hu, label=label, load=base.load: (load()[0], label)))
+    with pytest.raises(Refusal, match="bone is only in labels of the patients that fold 0 validates on"):
+        train(tmp_path, others, CLASSES, TINY, folds=2)
+    assert unfinished(tmp_path) is None
