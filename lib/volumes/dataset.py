@@ -14,9 +14,9 @@ import numpy.typing as npt
 from lib.cold_start.outline import body_mask
 from lib.disk import write_json
 from lib.images import CTImage
+from lib.networks.labels import UNJUDGED
 from lib.refusals import Refusal
 from lib.volumes.grid import Grid
-from lib.volumes.labels import UNJUDGED
 from lib.volumes.recipes import Recipe
 
 LoadedVolume = tuple[CTImage, npt.NDArray[np.uint8]]
@@ -32,7 +32,7 @@ class LabelledVolume:
         patient: whose CT it is.
         fold: the fold that validates on this patient.
         load: gives the CT and its label, both in canonical order. The label holds the values of the classes, 0 for none
-            of them and :data:`lib.volumes.labels.UNJUDGED`.
+            of them and :data:`lib.networks.labels.UNJUDGED`.
     """
 
     key: str
@@ -83,7 +83,7 @@ def keep_volume(folder: Path, volume: LabelledVolume, recipe: Recipe, classes: M
     grid = Grid.of(body_mask(image) | drawn, image.spacing, recipe)
     coarse = grid.label(label)
     counts = np.stack([np.bincount(plane.ravel(), minlength=256) for plane in coarse])[:, : 1 + max(classes.values())]
-    arrays = {"image": grid.image(image.hu), "label": coarse, "counts": counts}
+    arrays: dict[str, npt.NDArray] = {"image": grid.image(image.hu), "label": coarse, "counts": counts}
     if not grid.is_the_images:
         arrays |= {"hu": np.rint(image.hu[grid.inside]).astype(np.int16), "truth": label[grid.inside]}
     part = folder.with_name(f".{folder.name}.part")

@@ -113,7 +113,7 @@ class VolumeEnsemble:
             folds: which ones; all without it.
 
         Raises:
-            Refusal: a fold is not there.
+            Refusal: there is no body in it, or a fold is not there.
         """
         chosen = self.folds if folds is None else tuple(folds)
         if missing := [fold for fold in chosen if fold not in self.folds]:
@@ -144,6 +144,8 @@ class _Work:
         self._windows: list[npt.NDArray[np.float32]] = []
         self._warnings: dict[str, None] = {}
         self._body = _outline(hu, spacing)
+        if not self._body.any():
+            raise Refusal("There is no body in this image: nothing in it is as large and as dense as a limb.")
         self._grid = Grid.of(self._body, spacing, self._recipe)
 
     def leave_gpu(self) -> None:

@@ -106,7 +106,7 @@ class _Fold:
         writer = SummaryWriter(str(self._space.tensorboard / f"fold_{self._fold}"), purge_step=int(trainer.state.epoch))
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._note)
-        LrScheduleHandler(self._schedule, print_lr=False, epoch_level=True).attach(trainer)
+        LrScheduleHandler(self._schedule, print_lr=False, epoch_level=True).attach(trainer)  # type: ignore[arg-type]
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._end, writer)
         trainer.run()
         writer.close()
@@ -159,7 +159,7 @@ class _Fold:
 
     @torch.inference_mode()
     def _estimate(self) -> dict[str, float]:
-        """Dice on a few patches of the held-out volumes, the same ones every time; those that show no class give none."""
+        """Dice on a few patches of the held-out volumes, the same ones every time."""
         if self._held_out is None:
             return {}
         self.network.eval()

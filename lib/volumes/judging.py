@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.measures.overlap import overlaps
+from lib.networks.labels import UNJUDGED
 from lib.refusals import Refusal
 from lib.volumes.dataset import KeptVolume, LabelledVolume, read_volume
 from lib.volumes.ensemble import VolumeEnsemble
-from lib.volumes.labels import UNJUDGED
-from lib.volumes.recipes import Recipe
 from lib.volumes.workspace import Workspace
 
 Judged = dict[str, dict[str, float | None]]
@@ -36,7 +35,6 @@ def judge_volume(ensemble: VolumeEnsemble, kept: KeptVolume, fold: int) -> Judge
 def held_out_dice(
     folder: Path,
     workspace: Path,
-    recipe: Recipe,
     volumes: Sequence[LabelledVolume],
     *,
     engine: str = "auto",
@@ -47,7 +45,6 @@ def held_out_dice(
     Args:
         folder: of the version.
         workspace: the training that keeps the CTs and was not discarded yet.
-        recipe: of that training.
         volumes: those of that training.
         engine: one of :data:`lib.networks.engines.ENGINES`.
         cache: folder for what the engine compiles.
@@ -59,7 +56,7 @@ def held_out_dice(
         Refusal: the networks cannot be opened or run.
     """
     ensemble, space = VolumeEnsemble(folder, engine=engine, cache=cache), Workspace(workspace.resolve())
-    judged = {}
+    recipe, judged = space.current().recipe, {}
     for volume in sorted(volumes, key=lambda each: each.fold):  # a fold is compiled once
         if volume.fold not in ensemble.folds:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from lib.volumes.labels import UNJUDGED
+from lib.networks.labels import UNJUDGED
 
 _SMOOTH = 1e-5
 

@@ -21,8 +21,8 @@ _POOLS = {"unet_3d": ((1, 2, 2), (2, 2, 2), (2, 2, 2)), "unet_2d": ((2, 2),) * 4
 class Recipe:
     """One preset of one network.
 
-    A version keeps its recipe, so whatever is changed later, it answers as it was trained. With a parent version the
-    recipe must describe the same network on the same grid, or its weights would not fit.
+    A version keeps its recipe, so whatever is changed later, it answers as it was trained. With a parent version,
+    network, grid and window are the parent's, or its weights would not fit.
 
     Attributes:
         name: what a user chooses.
@@ -80,10 +80,10 @@ class Recipe:
         """The network, its weights left to chance."""
         return ARCHITECTURES[self.architecture].build(self.features, outputs)
 
-    def fits(self, other: Recipe) -> bool:
-        """Whether weights of the other recipe's network can be trained on with this one."""
-        shared = ("architecture", "features", "in_plane_mm", "slice_mm", "window_hu")
-        return all(getattr(self, name) == getattr(other, name) for name in shared)
+    def following(self, parent: Recipe) -> Recipe:
+        """This preset on the network, grid and window of a recipe whose weights are trained on."""
+        kept = ("architecture", "features", "patch", "in_plane_mm", "slice_mm", "window_hu", "step")
+        return replace(self, **{name: getattr(parent, name) for name in kept})
 
 
 @dataclass(frozen=True)

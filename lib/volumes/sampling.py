@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from lib.networks.labels import UNJUDGED
 from lib.volumes.dataset import KeptVolume
 from lib.volumes.grid import windowed
-from lib.volumes.labels import UNJUDGED
 from lib.volumes.recipes import Recipe
 
 

@@ -41,7 +41,7 @@ def train(
         workspace: the folder of this task's trainings. CTs that are kept in it are not read again.
         volumes: all that is trained on.
         classes: name to value in the labels, 1 and up without gaps.
-        recipe: the preset.
+        recipe: the preset; with a parent, :meth:`Recipe.following` its recipe.
         parent: the folder of a version; each fold starts from its own weights there.
         folds: number of folds.
         device: "cpu", "cuda" for all GPUs, or "cuda:N".
@@ -54,8 +54,11 @@ def train(
         CancelledError: ``cancelled`` said yes.
     """
     space = Workspace(workspace.resolve())
-    if parent is not None:
-        _check_parent(parent, recipe, classes)
+    if parent is not None and (known := read_description(parent)[1]) != dict(classes):
+        raise Refusal(
+            f"The model to start from knows {', '.join(known)} and this task has {', '.join(classes)}: train from "
+            "scratch instead."
+        )
     run = run_of(
         volumes,
         classes=dict(classes),
@@ -85,15 +88,6 @@ def unfinished(workspace: Path) -> Run | None:
 def discard(workspace: Path) -> None:
     """Remove a training whose result was taken, or is no longer wanted; kept CTs stay for the next one."""
     Workspace(workspace.resolve()).discard()
-
-
-def _check_parent(parent: Path, recipe: Recipe, classes: Mapping[str, int]) -> None:
-    before, known = read_description(parent)
-    if not recipe.fits(before) or known != dict(classes):
-        raise Refusal(
-            f"The model to start from was trained with the preset {before.name}, on another grid or with another "
-            f"network than {recipe.name} has: choose {before.name}, or train from scratch."
-        )
 
 
 def _keep_volumes(

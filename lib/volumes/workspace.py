@@ -59,7 +59,9 @@ def read_description(folder: Path) -> tuple[Recipe, dict[str, int]]:
     """
     try:
         content: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in content["recipe"].items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content["recipe"].items()
+        }
         return Recipe(**values), {str(name): int(value) for name, value in content["classes"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Refusal(f"{DESCRIPTION} of the model in {folder.name} is missing or damaged.") from error

@@ -19,8 +19,10 @@ TINY = replace(
     in_plane_mm=10.0,
     epochs=2,
     fine_tune_epochs=1,
-    iterations_per_epoch=8,
+    features=(8, 8, 8, 8),
+    iterations_per_epoch=10,
     batch_size=2,
+    learning_rate=1.5e-2,
 )
 TINY_FLAT = replace(
     RECIPES["body_composition"]["2d"]["quick"],

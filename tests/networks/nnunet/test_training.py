@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
+from lib.networks.labels import UNJUDGED
+from lib.networks.nnunet.dataset import LoadedSlice, Slice
 from lib.networks.nnunet.judging import held_out_dice
 from lib.networks.nnunet.training import discard, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
