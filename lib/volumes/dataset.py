@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lib.cold_start.outline import body_mask
 from lib.disk import write_json
 from lib.images import CTImage
 from lib.networks.labels import UNJUDGED
 from lib.refusals import Refusal
-from lib.volumes.grid import Grid
+from lib.volumes.grid import Grid, outline
 from lib.volumes.recipes import Recipe
 
 LoadedVolume = tuple[CTImage, npt.NDArray[np.uint8]]
@@ -79,8 +78,11 @@ def keep_volume(folder: Path, volume: LabelledVolume, recipe: Recipe, classes: M
         raise Refusal(f"Image {image.shape} and label {label.shape} of {volume.key} do not fit: save the label again.")
     if wrong := set(np.unique(label).tolist()) - {0, UNJUDGED} - set(classes.values()):
         raise Refusal(f"The label of {volume.key} holds the value {min(wrong)}, which is no class of this task.")
-    drawn = (label != 0) & (label != UNJUDGED)
-    grid = Grid.of(body_mask(image) | drawn, image.spacing, recipe)
+    body = outline(image.hu, image.spacing)
+    grid = Grid.of(body, image.spacing, recipe)
+    drawn = ((label != 0) & (label != UNJUDGED)).any(axis=(0, 1))
+    # On a slice that somebody labelled, what is beyond the body is known, even if only some classes were drawn.
+    label = np.where(~body & drawn, 0, label).astype(np.uint8)
     coarse = grid.label(label)
     counts = np.stack([np.bincount(plane.ravel(), minlength=256) for plane in coarse])[:, : 1 + max(classes.values())]
     arrays: dict[str, npt.NDArray] = {"image": grid.image(image.hu), "label": coarse, "counts": counts}

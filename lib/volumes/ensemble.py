@@ -14,21 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 
-from lib.cold_start.outline import body_mask
 from lib.disk import sha256_of
-from lib.images import CTImage
 from lib.measures.disagreement import Disagreement
 from lib.networks.engines import Engine, GpuMemoryError, Source, TorchEngine, Weights, make_engine
 from lib.networks.features import cells, describe
 from lib.refusals import Refusal
-from lib.volumes.grid import Grid, windowed
+from lib.volumes.grid import Grid, outline, windowed
 from lib.volumes.tally import Tally
 from lib.volumes.workspace import WEIGHTS, read_description
 
-_SKIN_MM = 3.0
-"""By how much the outline of the body is widened, so that no skin is lost where its edge lies between voxels."""
 _SMALLER = (
     "The GPU has too little free memory for whole stacks of slices: smaller ones were taken, which differ a little."
 )
@@ -143,7 +138,7 @@ class _Work:
         self._most = max(self._recipe.patch[0], 1)
         self._windows: list[npt.NDArray[np.float32]] = []
         self._warnings: dict[str, None] = {}
-        self._body = _outline(hu, spacing)
+        self._body = outline(hu, spacing)
         if not self._body.any():
             raise Refusal("There is no body in this image: nothing in it is as large and as dense as a limb.")
         self._grid = Grid.of(self._body, spacing, self._recipe)
@@ -242,17 +237,6 @@ class _Work:
         if found.bottleneck is not None:
             self._windows.append(cells(found.bottleneck))
         return found.logits.to(self._device)
-
-
-def _outline(hu: npt.NDArray, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """The body and a rim around it."""
-    body = body_mask(CTImage(hu=hu, affine=np.diag([*spacing, 1.0])))
-    steps = max(1, round(_SKIN_MM / float(min(spacing[:2]))))
-    cross = ndimage.generate_binary_structure(2, 1)
-    for k in range(body.shape[2]):
-        if body[:, :, k].any():
-            body[:, :, k] = ndimage.binary_dilation(body[:, :, k], cross, iterations=steps)
-    return body
 
 
 def _starts(length: int, size: int, step: float) -> list[int]:

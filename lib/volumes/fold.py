@@ -129,7 +129,7 @@ class _Fold:
         self._losses.clear()
 
     def _note(self, trainer: SupervisedTrainer) -> None:
-        self._losses.append(float(trainer.state.output["loss"]))  # type: ignore[index, call-overload]
+        self._losses.append(float(trainer.state.output["loss"].detach()))  # type: ignore[index, call-overload]
 
     def _end(self, trainer: SupervisedTrainer, writer: SummaryWriter) -> None:
         """Report an epoch and keep what a later process continues from."""

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
+from lib.cold_start.outline import body_mask
+from lib.images import CTImage
 from lib.volumes.recipes import Recipe
 
 _MARGIN_MM = 10.0
+_SKIN_MM = 3.0
+"""By how much the outline of the body is widened, so that no skin is lost where its edge lies between voxels."""
 Shape = tuple[int, int, int]
 
 
@@ -106,6 +111,17 @@ class Grid:
         first, last = k * ratio, (k + 1) * ratio
         parts = {z: min(last, z + 1) - max(first, z) for z in range(int(first), min(self.fine[2], int(np.ceil(last))))}
         return {z: part / ratio for z, part in parts.items() if part > 1e-6}
+
+
+def outline(hu: npt.NDArray, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """The body with a rim around it, (x, y, z); what is beyond belongs to no class."""
+    body = body_mask(CTImage(hu=hu, affine=np.diag([*spacing, 1.0])))
+    steps = max(1, round(_SKIN_MM / float(min(spacing[:2]))))
+    cross = ndimage.generate_binary_structure(2, 1)
+    for k in range(body.shape[2]):
+        if body[:, :, k].any():
+            body[:, :, k] = ndimage.binary_dilation(body[:, :, k], cross, iterations=steps)
+    return body
 
 
 def windowed(hu: npt.NDArray, window_hu: tuple[float, float]) -> npt.NDArray[np.float32]:

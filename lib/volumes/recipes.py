@@ -121,12 +121,14 @@ _PAPER_3D = Recipe(
     learning_rate=5e-2,
     fine_tune_lr=1e-2,
 )
+# For two cores. The grid bounds what can be learnt: labels of phantoms (pixels of 1.7 mm) that are resampled and taken
+# back keep a mean Dice of 0.999 at 1.5 mm, 0.991 at 2 mm, 0.96 at 2.5 mm and 0.92 at 3 mm; the thin skin is lost first.
 _SMALL_3D = Recipe(
     name="small",
     architecture="unet_3d",
     features=(8, 16, 32, 64),
-    patch=(8, 160, 192),
-    in_plane_mm=2.0,
+    patch=(8, 128, 160),
+    in_plane_mm=1.75,
     loss="dice_cross_entropy",
     optimizer="adamw",
     scaling=0.1,
@@ -154,7 +156,7 @@ _BODY_COMPOSITION = {
             _PAPER_3D, architecture="unet_2d", features=(32, 64, 128, 256, 512), patch=(1, 512, 512), batch_size=16
         ),
         replace(
-            _SMALL_3D, architecture="unet_2d", features=(8, 16, 32, 64, 128), patch=(1, 160, 192), batch_size=8
+            _SMALL_3D, architecture="unet_2d", features=(8, 16, 32, 64, 128), patch=(1, 128, 160), batch_size=8
         ),
         replace(_QUICK_3D, architecture="unet_2d", features=(4, 8, 8, 8, 8), patch=(1, 64, 64), batch_size=8),
     ),

@@ -95,7 +95,7 @@ def _keep_volumes(
 ) -> None:
     """Read the labelled CTs that are not kept yet; those of other trainings go."""
     wanted = {space.sample(volume.key, run.recipe) for volume in volumes}
-    space.samples.mkdir(exist_ok=True)
+    space.samples.mkdir(parents=True, exist_ok=True)
     for path in set(space.samples.iterdir()) - wanted:
         shutil.rmtree(path)
     for volume in volumes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from lib.networks.results import CancelledError
+from lib.networks.progress import last_epoch
 from lib.networks.training import run_of
 from lib.refusals import Refusal
 from lib.reports.cross_validation import cross_validation_table
@@ -21,6 +20,7 @@ from lib.volumes.workspace import WEIGHTS, Workspace
 from tests.volumes.drawn_volumes import CLASSES, SPACING, TINY, TINY_FLAT, draw, volume, volumes
 
 LEARNING = replace(TINY, epochs=6)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def weights(folder, fold):
     return torch.load(folder / f"fold_{fold}" / WEIGHTS, weights_only=True)
 
 
-def prepared(folder, recipe=LEARNING):
+def prepared(folder, recipe, parent=""):
     """A workspace in which folds can be trained in this process."""
-    run = run_of(volumes(), classes=CLASSES, folds=2, recipe=recipe, parent="", seed=0)
+    run = run_of(volumes(), classes=CLASSES, folds=2, recipe=recipe, parent=parent, seed=0)
     training._keep_volumes(Workspace(folder), run, volumes(), lambda: None)
     run.write(Workspace(folder).run)
 
@@ -68,39 +68,44 @@ def test_the_cross_validation_is_what_the_held_out_fold_answers(trained):
     assert cross_validation_table(result.metrics).splitlines()[0].startswith("| fold | CTs | skin")
 
 
-def test_an_interrupted_training_goes_on_and_ends_where_it_would_have_ended(trained, tmp_path, monkeypatch):
-    with pytest.raises(CancelledError):
-        train(tmp_path, volumes(), CLASSES, LEARNING, folds=2, cancelled=lambda: True)
-    prepared(tmp_path)
+def test_an_interrupted_training_goes_on_and_ends_where_it_would_have_ended(tmp_path, monkeypatch):
+    whole, broken = (Workspace(tmp_path / name) for name in ("whole", "broken"))
+    for space in (whole, broken):
+        prepared(space.root, TINY)
+    fold.train_fold(whole, 0, CPU)
     ended = []
-    monkeypatch.setattr(fold, "append_epoch", lambda _, epoch: ended.append(epoch.epoch) or 1 / (4 - epoch.epoch))
-    with pytest.raises(ZeroDivisionError):
-        fold.train_fold(Workspace(tmp_path), 0, torch.device("cpu"))
-    assert unfinished(tmp_path).keys == {each.key for each in volumes()}
-    fold.train_fold(Workspace(tmp_path), 0, torch.device("cpu"))
-    assert ended == [1, 2, 3, 4, 5, 6]
-    assert same(weights(Workspace(tmp_path).model, 0), weights(trained[1].results, 0))
-    discard(tmp_path)
-    assert unfinished(tmp_path) is None
-    assert len(list(Workspace(tmp_path).samples.iterdir())) == 4, "what was made of the CTs stays"
+
+    def interrupt(_, epoch):
+        ended.append(epoch.epoch)
+        if len(ended) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fold, "append_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fold.train_fold(broken, 0, CPU)
+    assert unfinished(broken.root).keys == {each.key for each in volumes()}
+    fold.train_fold(broken, 0, CPU)
+    assert ended == [1, 2]
+    assert same(weights(whole.model, 0), weights(broken.model, 0))
+    discard(broken.root)
+    assert unfinished(broken.root) is None
+    assert len(list(broken.samples.iterdir())) == 4, "what was made of the CTs stays"
 
 
 def test_a_version_is_trained_on_with_its_own_network_and_grid(trained, tmp_path):
-    told = []
-    shutil.copytree(trained[1].results, tmp_path / "v0001")
     recipe = replace(TINY, features=(4, 4, 4, 4), in_plane_mm=12.0).following(LEARNING)
-    second = train(
-        tmp_path / "space", volumes(2), CLASSES, recipe, folds=2, parent=tmp_path / "v0001", on_progress=told.append
-    )
-    assert {each.epochs for each in told} == {TINY.fine_tune_epochs}
-    before, after = (weights(folder, 0)["decoder.final.weight"] for folder in (trained[1].results, second.results))
+    prepared(tmp_path, recipe, parent=str(trained[1].results))
+    space = Workspace(tmp_path)
+    fold.train_fold(space, 0, CPU)
+    assert last_epoch(space.progress(0)).epoch == TINY.fine_tune_epochs
+    before, after = (weights(folder, 0)["decoder.final.weight"] for folder in (trained[1].results, space.model))
     assert 0 < float((before - after).abs().mean()) < 0.5 * float(before.abs().mean())
 
 
 def test_the_two_dimensional_network_is_trained_likewise(tmp_path):
     prepared(tmp_path, TINY_FLAT)
     space = Workspace(tmp_path)
-    fold.train_fold(space, 1, torch.device("cpu"))
+    fold.train_fold(space, 1, CPU)
     hu, _ = draw(5, slices=3)
     ensemble = VolumeEnsemble(space.model, engine="torch")
     assert ensemble.folds == (1,)
