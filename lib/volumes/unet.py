@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -16,12 +15,14 @@ _GROUPS = 8
 class UNet(nn.Module):
     """A U-Net in three dimensions (ReLU, then group normalisation) or in two (batch normalisation, then ReLU).
 
-    Initial convolutions, an encoder for each pooling, as many decoders, and a final 1 x 1 convolution. The paper does
-    not say how many convolutions an encoder or a decoder has: two and one here, since with two in the decoders a CT
-    of 200 slices takes half as long again on a CPU. Up-sampling is linear; the weights begin as He's.
+    Initial convolutions, an encoder for each pooling, as many decoders, and a final 1 x 1 convolution. Up-sampling is
+    linear; the weights begin as He's. The paper does not say how many convolutions an encoder or a decoder has, nor how
+    wide they are. To be quick on a CPU as well, an encoder has two and a decoder one, and what is enlarged has as many
+    channels as what it is joined with, as is usual where up-sampling has no weights of its own.
 
     Args:
-        features: channels of each level, from the finest to the coarsest; one more than there are poolings.
+        features: channels of each level of the encoder, from the finest to the coarsest; one more than there are
+            poolings.
         pools: factors of each pooling, one for each axis (slices, rows, columns), or (rows, columns) in two dimensions.
         outputs: the classes and the background. The network gives logits; the paper's softmax comes after it.
     """
@@ -73,8 +74,12 @@ class Decoder(nn.Module):
         axes = len(pools[0])
         self._mode = "trilinear" if axes == 3 else "bilinear"
         self._factors = [tuple(float(each) for each in factors) for factors in reversed(pools)]
-        pairs = list(pairwise(features))
-        self.levels = nn.ModuleList(_block(axes, fine + coarse, fine) for fine, coarse in reversed(pairs))
+        levels, enlarged = [], features[-1]
+        for level in reversed(range(len(pools))):
+            width = features[max(level - 1, 0)]  # as wide as the skip that it meets next
+            levels.append(_block(axes, features[level] + enlarged, width))
+            enlarged = width
+        self.levels = nn.ModuleList(levels)
         self.final = (nn.Conv3d if axes == 3 else nn.Conv2d)(features[0], outputs, 1)
 
     def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
