@@ -83,5 +83,5 @@ class Patches:
         image, label = volume.image[tuple(at)], volume.label[tuple(at)]
         slices, in_plane = [pad[0], (0, 0), (0, 0)], [(0, 0), *pad[1:]]
         image = np.pad(np.pad(image, slices, mode="edge"), in_plane, constant_values=int(self._recipe.window_hu[0]))
-        label = np.pad(np.pad(label, slices, constant_values=UNJUDGED), in_plane)
+        label = np.pad(np.pad(label, in_plane), slices, constant_values=UNJUDGED)
         return image, label

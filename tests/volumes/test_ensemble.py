@@ -103,7 +103,8 @@ def test_a_coarser_grid_moves_nothing(made, spacing):
     for value in (FAT, LEAN):
         a, b = np.argwhere(found == value), np.argwhere(wanted == value)
         assert a.mean(axis=0) == pytest.approx(b.mean(axis=0), abs=0.4)
-    assert (found == LEAN).sum() == pytest.approx((wanted == LEAN).sum(), rel=0.1)
+    both = ((found == LEAN) & (wanted == LEAN)).sum()
+    assert 2 * both / ((found == LEAN).sum() + (wanted == LEAN).sum()) > 0.7
 
 
 def test_folds_that_disagree_are_counted_where_they_do(made):
