@@ -195,25 +195,29 @@ class _Work:
         window = tuple(
             min(most, -(-n // step) * step) for n, most, step in zip((z, x, y), self._recipe.patch, stride, strict=True)
         )
-        seen = windowed(image, self._recipe.window_hu)
-        more = [max(0, size - n) for size, n in zip(window, image.shape, strict=True)]
-        seen = np.pad(seen, [(0, more[0]), (0, 0), (0, 0)], mode="edge")
-        seen = np.pad(seen, [(0, 0), (0, more[1]), (0, more[2])])
-        heights, *others = (_starts(n, size, self._recipe.step) for n, size in zip(seen.shape, window, strict=True))
+        padded = tuple(max(n, size) for n, size in zip(image.shape, window, strict=True))
+        heights, *others = (_starts(n, size, self._recipe.step) for n, size in zip(padded, window, strict=True))
         weight = _weight(window).to(self._device)
-        shape = (window[0], *seen.shape[1:])
+        shape = (window[0], *padded[1:])
         total = torch.zeros((len(self._folds), self._outputs, *shape), device=self._device)
         weights = torch.zeros(shape, device=self._device)
-        for start, after in zip(heights, [*heights[1:], seen.shape[0]], strict=True):
+        for start, after in zip(heights, [*heights[1:], padded[0]], strict=True):
+            seen = self._seen(image[start : start + window[0]], shape)
             for i, j in itertools.product(*others):
                 at = (slice(None), slice(i, i + window[1]), slice(j, j + window[2]))
-                logits = self._run(seen[start : start + window[0]][at])
+                logits = self._run(seen[at])
                 total[(..., *at)] += weight * logits
                 weights[at] += weight
             done = after - start
             for k in range(min(done, z - start)):
                 yield (total[:, :, k] / weights[k])[..., :x, :y]
             total, weights = _moved_on(total, done, axis=2), _moved_on(weights, done, axis=0)
+
+    def _seen(self, stack: npt.NDArray[np.int16], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """A stack (z, x, y) as the network sees it: repeated beyond the last slice, air beyond the plane."""
+        slices, *plane = ((0, size - n) for n, size in zip(stack.shape, shape, strict=True))
+        repeated = np.pad(stack, [slices, (0, 0), (0, 0)], mode="edge")
+        return np.pad(windowed(repeated, self._recipe.window_hu), [(0, 0), *plane])
 
     def _run(self, stack: npt.NDArray[np.float32]) -> torch.Tensor:
         """Logits (folds, outputs, z, x, y) of a stack (z, x, y), in smaller ones where the GPU has no room for it."""
