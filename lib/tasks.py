@@ -14,6 +14,10 @@ from lib.cold_start.levels import find_levels
 from lib.images import CTImage
 from lib.refusals import Refusal
 
+ALL = "all"
+CONTRASTS = (ALL, "contrast", "plain")
+"""On which CTs a model is trained: all, or those that are known to be with or without contrast agent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -25,7 +29,10 @@ class Task:
         schema: what its labels hold.
         dimension: 2 where one slice is labelled, 3 where the volume is.
         network: what kind of network is trained for it, ``None`` where none is yet; ``nnunet_2d`` learns slices,
-            ``levels`` where the vertebrae are.
+            ``levels`` where the vertebrae are, ``volume`` learns volumes.
+        networks: what ``params.network`` may be, the usual one first; empty where there is no choice.
+        by_contrast: whether CTs with and without contrast agent may be trained on apart (``params.contrast``).
+        folds: how many networks are trained.
         parts: for a task that learns nothing itself, those whose models answer it on one slice, in the order in which
             they are painted, the last on top; a part without a model is answered by its own cold start.
         cold_start: answers without a trained model; takes the image in canonical order and, for a task on one slice,
@@ -37,13 +44,36 @@ class Task:
     schema: LabelSchema
     dimension: int
     cold_start: Callable[..., Answer] | None
-    network: Literal["nnunet_2d", "levels"] | None = None
+    network: Literal["nnunet_2d", "levels", "volume"] | None = None
+    networks: tuple[str, ...] = ()
+    by_contrast: bool = False
+    folds: int = 5
     parts: tuple[str, ...] = ()
 
     @property
     def on_slice(self) -> bool:
         """Whether the answer is about one slice, which is searched for or chosen by hand."""
         return self.dimension == 2 or "l3_slice" in self.schema
+
+    def variant(self, network: str = "", contrast: str = "") -> str:
+        """The variant of the task's models, as the registry names it; "" for the usual one.
+
+        Args:
+            network: one of :attr:`networks`, "" for the usual one.
+            contrast: one of :data:`CONTRASTS`, "" for all.
+
+        Raises:
+            Refusal: the task has no such choice.
+        """
+        if network and network not in self.networks:
+            there = f"there are {', '.join(self.networks)}" if self.networks else "it has one only"
+            raise Refusal(f"There is no network {network!r} for {self.name}; {there}.")
+        if contrast not in ("", *CONTRASTS):
+            raise Refusal(f"contrast {contrast!r} is not one of {', '.join(CONTRASTS)}.")
+        if contrast not in ("", ALL) and not self.by_contrast:
+            raise Refusal(f"{self.name} is not trained by contrast; leave contrast out.")
+        chosen = ("" if network in self.networks[:1] else network, "" if contrast == ALL else contrast)
+        return "-".join(filter(None, chosen))
 
     def answer(self, image: CTImage, slice_index: int | None = None, find: FindLevels = find_levels) -> Answer:
         """Answer without a model of this task.
@@ -108,6 +138,10 @@ _ROWS = (
         schema=schemas.BODY_COMPOSITION,
         dimension=3,
         cold_start=answers.answer_body_composition,
+        network="volume",
+        networks=("3d", "2d"),
+        by_contrast=True,
+        folds=3,
     ),
     Task(
         name="thigh_muscles",

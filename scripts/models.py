@@ -55,12 +55,14 @@ def list_versions(registry: Registry, options: argparse.Namespace) -> str:
 def show(registry: Registry, options: argparse.Namespace) -> str:
     """All that is known of one version."""
     version = registry.version(options.task, options.version)
-    manifest, history = version.manifest, registry.history(options.task)
+    manifest = version.manifest
+    history = registry.history(options.task, manifest.variant)
     facts = {
         "origin": manifest.origin,
         "made": f"{_moment(manifest.created)} UTC",
         "started from": manifest.parent or "scratch",
         "preset": manifest.preset or "not known",
+        "variant": manifest.variant or "the usual one",
         "folds": ", ".join(map(str, version.fold_numbers)),
         "labels": f"{len(manifest.labels)} of {len(manifest.patients)} patients, phantoms: {manifest.phantoms}",
         "packages": ", ".join(f"{name} {number}" for name, number in manifest.packages.items()),
@@ -80,7 +82,8 @@ def show(registry: Registry, options: argparse.Namespace) -> str:
 
 def promote(registry: Registry, options: argparse.Namespace) -> str:
     """Let a version answer, whatever the comparison said."""
-    before = _champion_name(registry, options.task)
+    variant = registry.version(options.task, options.version).manifest.variant
+    before = _champion_name(registry, options.task, variant)
     reason = f"Promoted by hand{f': {options.reason}' if options.reason else '.'}"
     version = registry.set_champion(options.task, options.version, reason=reason)
     return _now_answers(options.task, version, before)
@@ -88,15 +91,17 @@ def promote(registry: Registry, options: argparse.Namespace) -> str:
 
 def rollback(registry: Registry, options: argparse.Namespace) -> str:
     """Let the champion before this one answer again."""
-    before = _champion_name(registry, options.task)
+    before = _champion_name(registry, options.task, options.variant)
     reason = f"Gone back to by hand{f': {options.reason}' if options.reason else '.'}"
-    return _now_answers(options.task, registry.rollback(options.task, reason=reason), before)
+    return _now_answers(options.task, registry.rollback(options.task, variant=options.variant, reason=reason), before)
 
 
 def prune(registry: Registry, options: argparse.Namespace) -> str:
     """Remove old versions: all but the last champions and the newest versions."""
-    champions = [choice.version for choice in registry.history(options.task)]
-    last = list(dict.fromkeys(reversed(champions)))[: max(2, options.keep)]
+    last = []
+    for variant in registry.variants(options.task):
+        champions = [choice.version for choice in registry.history(options.task, variant)]
+        last += list(dict.fromkeys(reversed(champions)))[: max(2, options.keep)]
     old = [name for name in registry.versions(options.task)[: -options.keep] if name not in last]
     for name in old:
         registry.remove(options.task, name)
@@ -108,21 +113,22 @@ def _now_answers(task: str, version: Version, before: str | None) -> str:
     return f"{version.name} of {task} answers from now on{did}."
 
 
-def _champion_name(registry: Registry, task: str) -> str | None:
+def _champion_name(registry: Registry, task: str, variant: str) -> str | None:
     """Who answers now, as far as that can be read: choosing again is the way out of a damaged choice."""
     try:
-        return registry.champion_name(task)
+        return registry.champion_name(task, variant)
     except Refusal:
         return None
 
 
 def _table(registry: Registry, task: str) -> str:
     lines = [task]
-    try:
-        history = registry.history(task)
-    except Refusal as refusal:
-        history = ()
-        lines.append(f"  {refusal}")
+    histories: dict[str, Sequence[Choice]] = {}
+    for variant in registry.variants(task):
+        try:
+            histories[variant] = registry.history(task, variant)
+        except Refusal as refusal:
+            lines.append(f"  {refusal}")
     names = registry.versions(task)
     if not names:
         return f"{task}\n  no version yet"
@@ -133,9 +139,10 @@ def _table(registry: Registry, task: str) -> str:
         except Refusal as refusal:
             lines += _wrapped(str(refusal), first=f"  {name}    ", others=" " * 11)
             continue
+        history = histories.get(version.manifest.variant, ())
         lines.append(_row(version, champion=_answers(version, history)))
         lines += _wrapped(_reason(version, history), first=" " * 11, others=" " * 11)
-    if not history:
+    if not any(histories.values()):
         lines.append("  No version was chosen to answer yet.")
     return "\n".join(lines)
 
@@ -149,8 +156,8 @@ def _row(version: Version, *, champion: bool) -> str:
     phantoms = str(sum(label.phantom for label in manifest.labels)) if known else "-"
     return (
         f"{'*' if champion else ' '} {version.name:<7}  {_moment(manifest.created)}  {labels:>6}  {patients:>8}  "
-        f"{phantoms:>8}  {len(version.fold_numbers):>5}  {mean:>9}  {worst:>6}"
-    )
+        f"{phantoms:>8}  {len(version.fold_numbers):>5}  {mean:>9}  {worst:>6}  {manifest.variant}"
+    ).rstrip()
 
 
 def _reason(version: Version, history: Sequence[Choice]) -> str:
@@ -201,6 +208,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     up = commands.add_parser("promote", help="let a version answer from now on")
     up.set_defaults(command=promote)
     back = commands.add_parser("rollback", help="let the champion before this one answer again")
+    back.add_argument("--variant", default="", help="of the task, for instance 2d (default: the usual one)")
     back.set_defaults(command=rollback)
     less = commands.add_parser("prune", help="remove old versions, to make room")
     less.add_argument(

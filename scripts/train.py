@@ -21,7 +21,7 @@ from lib.models.verdict import Verdict
 from lib.refusals import Refusal
 from lib.reports.cross_validation import cross_validation_table
 from lib.stores import CaseStore
-from lib.tasks import TRAINABLE_TASKS
+from lib.tasks import CONTRASTS, TRAINABLE_TASKS
 from lib.trainers.learners import PRESETS
 from scripts.command import Stop, run_command
 from scripts.serve import MODELS, STUDIES
@@ -42,7 +42,12 @@ def main(arguments: Sequence[str]) -> int:
         store = CaseStore(options.studies)
         try:
             chosen = TrainOptions(
-                preset=options.preset, device=options.device, from_scratch=options.from_scratch, seed=options.seed
+                preset=options.preset,
+                device=options.device,
+                from_scratch=options.from_scratch,
+                seed=options.seed,
+                network=options.network,
+                contrast=options.contrast,
             )
             with tqdm(unit="epoch", disable=options.quiet) as bar:
 
@@ -60,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     print(cross_validation_table(version.manifest.metrics))
     verdict = Verdict.of(version.manifest.metrics)
     print(f"\nThis is {version.name} of {options.task}. {verdict.reason if verdict else ''}".rstrip())
-    print(f"{registry.champion_name(options.task)} answers.")
+    print(f"{registry.champion_name(options.task, version.manifest.variant)} answers.")
     return 0
 
 
@@ -73,6 +78,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--preset", choices=list(PRESETS), default="", help="default: what suits the device")
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N (default: the best there is)")
     parser.add_argument("--from-scratch", action="store_true", help="do not start from the champion's weights")
+    parser.add_argument("--network", default="", help="for body_composition: 3d or 2d (default: 3d)")
+    parser.add_argument(
+        "--contrast", choices=CONTRASTS, default="", help="for body_composition: which CTs to train on (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(arguments)

@@ -26,3 +26,6 @@ MUSCLE = HounsfieldRange(low=-29, high=150, source="Lee 2021, section 2.2; Yu 20
 FAT = HounsfieldRange(low=-190, high=-30, source="Lee 2021, section 2.2")
 BONE = HounsfieldRange(low=250, high=np.inf, source="Lee 2021, section 2.2")
 INTRAMUSCULAR_FAT = HounsfieldRange(low=-190, high=-30, source="Lee 2021, section 2.2, applied as in Ha 2021")
+SOFT_TISSUE_WINDOW = HounsfieldRange(
+    low=-160, high=240, source="the usual window of 400 HU around 40; Lee 2021, section 2.3, names it without numbers"
+)

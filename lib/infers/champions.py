@@ -13,6 +13,7 @@ from lib.refusals import Refusal
 if TYPE_CHECKING:
     from lib.levels.ensemble import LevelEnsemble
     from lib.networks.nnunet.ensemble import Ensemble
+    from lib.volumes.ensemble import VolumeEnsemble
 
 _OF_PHANTOMS = {
     "all": "The model of {task} was trained on digital phantoms only: its answers are not for patients.",
@@ -26,8 +27,9 @@ class Champion:
 
     Attributes:
         version: what it is.
-        ensemble: an :class:`lib.networks.nnunet.ensemble.Ensemble`, or a
-            :class:`lib.levels.ensemble.LevelEnsemble` where the version's network is ``levels``.
+        ensemble: an :class:`lib.networks.nnunet.ensemble.Ensemble`, or by the version's network a
+            :class:`lib.levels.ensemble.LevelEnsemble` (``levels``) or a :class:`lib.volumes.ensemble.VolumeEnsemble`
+            (``volume``).
     """
 
     version: Version
@@ -51,24 +53,24 @@ class Champions:
 
     def __init__(self, registry: Registry, cache: Path | None = None) -> None:
         self._registry, self._cache = registry, cache
-        self._open: dict[str, tuple[str, Champion | None]] = {}
+        self._open: dict[tuple[str, str], tuple[str, Champion | None]] = {}
         self._lock = threading.Lock()
 
-    def of(self, task: str) -> Champion | None:
-        """The champion of a task, ``None`` where none was chosen.
+    def of(self, task: str, variant: str = "") -> Champion | None:
+        """The champion of a variant of a task, ``None`` where none was chosen.
 
         Raises:
             Refusal: 503, it cannot be used; the sentence says why.
         """
-        stamp = self._registry.stamp(task)
+        stamp = self._registry.stamp(task, variant)
         if not stamp:
             return None
         with self._lock:
-            known = self._open.get(task)
+            known = self._open.get((task, variant))
             if known is None or known[0] != stamp:
-                self._open.pop(task, None)  # two at a time would take twice the memory
-                known = (stamp, self._load(task))
-                self._open[task] = known
+                self._open.pop((task, variant), None)  # two at a time would take twice the memory
+                known = (stamp, self._load(task, variant))
+                self._open[task, variant] = known
             return known[1]
 
     def name_of(self, task: str) -> str | None:
@@ -80,20 +82,24 @@ class Champions:
         champion = self.of(task)
         return champion.version.name if champion else None
 
-    def _load(self, task: str) -> Champion | None:
+    def _load(self, task: str, variant: str) -> Champion | None:
         try:
-            version = self._registry.champion(task)
+            version = self._registry.champion(task, variant)
             return None if version is None else Champion(version, self._networks(version))
         except Refusal as refusal:
             # Whatever is wrong, it is not the image: the same request is answered once the model is put right.
             raise Refusal(str(refusal), status=503) from refusal
 
-    def _networks(self, version: Version) -> Ensemble | LevelEnsemble:
-        # Both take seconds to import, which no cold start should take.
+    def _networks(self, version: Version) -> Ensemble | LevelEnsemble | VolumeEnsemble:
+        # They take seconds to import, which no cold start should take.
         if version.manifest.network == "levels":
             from lib.levels.ensemble import LevelEnsemble  # noqa: PLC0415
 
             return LevelEnsemble.open(version.folder)
+        if version.manifest.network == "volume":
+            from lib.volumes.ensemble import VolumeEnsemble  # noqa: PLC0415
+
+            return VolumeEnsemble(version.folder, cache=self._cache)
         from lib.networks.nnunet.ensemble import Ensemble  # noqa: PLC0415
 
         return Ensemble(version.folder, cache=self._cache)

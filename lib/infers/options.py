@@ -10,6 +10,7 @@ from typing import Any
 from lib.images import PatientFacts, parse_facts
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
+from lib.tasks import ALL, CONTRASTS
 
 FOLDS = ("ensemble", "best", "0", "1", "2", "3", "4")
 MIRRORING = ("no", "yes")
@@ -28,6 +29,9 @@ class InferOptions:
         slice_index: the slice chosen by hand along the image's own foot-to-head axis, or ``None``.
         fold: which networks of a trained model answer: ``ensemble``, ``best``, or the number of one.
         mirroring: whether mirror images are averaged in.
+        network: which kind of network answers, one of the task's; "" for the usual one.
+        contrast: on which CTs the network was trained, one of :data:`lib.tasks.CONTRASTS`; "" for what suits the image,
+            as far as it is known whether contrast agent was given.
         show: ``label``, or ``disagreement`` for a volume of the doubt in percent instead.
         overlay: whether a picture of the answer is wanted in ``params``.
         facts: what the client knows of the patient.
@@ -39,6 +43,8 @@ class InferOptions:
     slice_index: int | None = None
     fold: str = "ensemble"
     mirroring: bool = False
+    network: str = ""
+    contrast: str = ""
     show: str = "label"
     overlay: bool = False
     facts: PatientFacts = field(default_factory=PatientFacts)
@@ -53,7 +59,9 @@ class InferOptions:
         Raises:
             Refusal: ``slice_index`` is no whole number, or a choice, such as the format of the answer, is unknown.
         """
-        facts, wrong = parse_facts(request)
+        contrast = _contrast(request.get("contrast"))
+        said = {"": request.get("contrast"), "contrast": True, "plain": False, ALL: None}[contrast]
+        facts, wrong = parse_facts({**request, "contrast": said})
         suffix = _suffix(request)
         dtype = str(request.get("result_dtype") or "uint8")
         if dtype not in _DTYPES:
@@ -62,6 +70,8 @@ class InferOptions:
             slice_index=_slice_index(request.get("slice_index")),
             fold=_choice(request, "fold", FOLDS),
             mirroring=_choice(request, "mirroring", MIRRORING) == "yes",
+            network="" if isinstance(request.get("network"), list) else str(request.get("network") or ""),
+            contrast=contrast,
             show=_choice(request, "show", SHOWS),
             overlay=_choice(request, "overlay", OVERLAY) == "yes",
             facts=facts,
@@ -90,6 +100,11 @@ def _choice(request: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> 
     if text not in choices:
         raise Refusal(f"{name} {given!r} is not one of {', '.join(choices)}.")
     return text
+
+
+def _contrast(given: object) -> str:
+    """Which model is asked for by a word of :data:`lib.tasks.CONTRASTS`; "yes" and "no" are facts of the image."""
+    return given if isinstance(given, str) and given in CONTRASTS else ""
 
 
 def _slice_index(given: object) -> int | None:

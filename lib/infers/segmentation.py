@@ -25,6 +25,7 @@ from lib.infers.champions import Champion, Champions
 from lib.infers.levels import Detector
 from lib.infers.options import FOLDS, MIRRORING, OVERLAY, PICTURE, SHOWS, InferOptions
 from lib.infers.slices import answer_by_ensemble, answer_in_parts, folds_of
+from lib.infers.volumes import answer_for_volume
 from lib.measures import thigh, whole_body
 from lib.measures.composition import Composition, measure
 from lib.measures.indices import Judgement, judge, judge_whole_body
@@ -32,7 +33,7 @@ from lib.measures.overlap import dice
 from lib.refusals import Refusal
 from lib.reports.body_sheet import draw_body
 from lib.reports.case_sheet import draw_case
-from lib.tasks import Task
+from lib.tasks import ALL, Task
 
 # Keys that the app puts into a request; what a client sends under them is overwritten.
 CASE_FACTS = "case_facts"
@@ -49,7 +50,7 @@ class Response:
         file: a new label file in the image's own geometry, or a picture, which the caller deletes.
         params: for the client.
         answer: what both were made from.
-        as_by_default: whether slice and folds were left to the program.
+        as_by_default: whether slice and folds were left to the program, and the task's usual networks answered.
     """
 
     file: Path
@@ -89,11 +90,15 @@ class SegmentationTask(InferTask):
         # Strings only: clients build their forms from it, and Slicer turns an emptied number into 0.
         config: dict[str, Any] = {"slice_index": "", "height_m": "", "sex": ["", "M", "F"]}
         if task.network or task.parts:
-            config |= {"fold": [*FOLDS], "mirroring": [*MIRRORING], "show": [*SHOWS]}
+            config |= {"fold": [*FOLDS[: 2 + task.folds]], "show": [*SHOWS]}
+        if task.network == "nnunet_2d" or task.parts:
+            config |= {"mirroring": [*MIRRORING]}
+        if task.networks:
+            config |= {"network": [*task.networks]}
         if task.on_slice or task.schema is BODY_COMPOSITION:
             config |= {"overlay": [*OVERLAY]}
         if task.schema is BODY_COMPOSITION:
-            config |= {"weight_kg": "", "contrast": ["", "yes", "no"]}
+            config |= {"weight_kg": "", "contrast": ["", "yes", "no", ALL]}
         super().__init__(
             type=InferType.SEGMENTATION,
             labels=dict(task.schema.shown.ids),
@@ -126,7 +131,7 @@ class SegmentationTask(InferTask):
         Raises:
             Refusal: the image does not allow an answer.
         """
-        return self._answer(read_ct(path).canonical(), InferOptions())
+        return self._answer(read_ct(path).canonical(), InferOptions(contrast=ALL))
 
     def respond(self, request: Mapping[str, Any]) -> Response:
         """Answer a request.
@@ -160,7 +165,11 @@ class SegmentationTask(InferTask):
             **params["latencies"],
             "total": round(time.perf_counter() - start, 3),
         }
-        own_choice = options.slice_index is not None or options.fold != "ensemble"
+        own_choice = (
+            options.slice_index is not None
+            or options.fold != "ensemble"
+            or bool(analysis.answer.details.get("variant"))
+        )
         return Response(file=path, params=params, answer=analysis.answer, as_by_default=not own_choice)
 
     def analyse(
@@ -192,15 +201,15 @@ class SegmentationTask(InferTask):
         if requested is not None:
             requested = image.slice_from_canonical(requested)
         canonical = image.canonical()
+        facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
         try:
-            answer = self._answer(canonical, replace(options, slice_index=requested))
+            answer = self._answer(canonical, replace(options, slice_index=requested), contrast=facts.contrast)
         except LevelNotFoundError as refusal:
             raise refusal.counted_by(image.slice_from_canonical) from refusal
         label = self._in_file_order(image, answer.label, answer, options)
         answered = time.perf_counter()
 
         index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
-        facts = image.facts.updated(known or PatientFacts()).updated(options.facts)
         composition = measure(image, label, self.task.schema, slice_index=index if self.task.dimension == 2 else None)
         whole = whole_body.measure_whole_body(canonical, answer.label) if self.task.schema is BODY_COMPOSITION else None
         judgement = judge(composition, facts) if whole is None else judge_whole_body(whole, facts)
@@ -240,7 +249,9 @@ class SegmentationTask(InferTask):
         params["latencies"] = {"infer": round(answered - start, 3)}
         return Analysis(answer=answer, label=label, params=params, facts=facts, overlay=overlay)
 
-    def _answer(self, image: CTImage, options: InferOptions) -> Answer:
+    def _answer(self, image: CTImage, options: InferOptions, *, contrast: bool | None = None) -> Answer:
+        if self.task.network == "volume":
+            return self._answer_for_volume(image, options, contrast=contrast)
         find = self._find_levels(options)
         parts = {name: self._champion(name) for name in self.task.parts}
         if any(parts.values()):
@@ -250,6 +261,21 @@ class SegmentationTask(InferTask):
             return self.task.answer(image, options.slice_index, find)
         chosen = choose_slice(image, options.slice_index, find)
         return answer_by_ensemble(image, self.task.schema, champion, options, chosen)
+
+    def _answer_for_volume(self, image: CTImage, options: InferOptions, *, contrast: bool | None) -> Answer:
+        """By the champion that was asked for, or that suits the image; by the cold start where there is none."""
+        suiting = {True: "contrast", False: "plain", None: ALL}[contrast] if self.task.by_contrast else ALL
+        for trained_on in [options.contrast] if options.contrast else dict.fromkeys([suiting, ALL]):
+            variant = self.task.variant(options.network, trained_on)
+            champion = self._champions.of(self.task.name, variant) if self._champions else None
+            if champion is not None:
+                return answer_for_volume(image, self.task.schema, champion, options)
+        answer = self.task.answer(image)
+        asked = self.task.variant(options.network, options.contrast)
+        if not asked:
+            return answer
+        sentence = f"{self.task.name} has no trained model {asked} yet; the method that needs none answered."
+        return replace(answer, warnings=(sentence, *answer.warnings))
 
     def _find_levels(self, options: InferOptions) -> FindLevels:
         """By the champion of ``l3_slice`` if there is one; folds that are asked for are those of the task itself."""

@@ -20,9 +20,11 @@ from lib.levels.ensemble import LevelEnsemble
 from lib.levels.judging import judge_rows
 from lib.levels.learning import Sample, batches, loss_of
 from lib.levels.network import LevelNet
-from lib.levels.workspace import Run, Workspace
+from lib.levels.workspace import Workspace
+from lib.networks.checkpoints import save_whole
 from lib.networks.children import child_process
 from lib.networks.progress import Epoch, append_epoch
+from lib.networks.workspace import Run
 from lib.refusals import Refusal
 
 
@@ -93,16 +95,14 @@ class _Fold:
             "schedule": self._schedule.state_dict(),
             "epoch": self.epoch,
         }
-        _save(state, self._space.checkpoint(self._fold))
+        save_whole(state, self._space.checkpoint(self._fold))
 
 
 def train_fold(space: Workspace, number: int, device: torch.device) -> None:
     """Train a fold to its end and validate it, from where it stands."""
-    run = Run.read(space.run)
-    if run is None:
-        raise ValueError(f"{space.run} is not readable")
-    held_out = [key for key, (_, fold) in run.samples.items() if fold == number]
-    samples = [read_sample(space.sample(key)).sample for key in run.samples if key not in held_out]
+    run = space.current()
+    held_out = run.held_out(number)
+    samples = [read_sample(space.sample(key)).sample for key in run.trained_on(number)]
     fold = _Fold(space, run, number, device)
     while fold.epoch < run.epochs:
         loss = fold.train_epoch(samples)
@@ -112,7 +112,7 @@ def train_fold(space: Workspace, number: int, device: torch.device) -> None:
         found = [value for case in scores.values() for value in case["scores"].values() if value is not None]
         score = float(np.mean(found)) if found else 0.0
         append_epoch(space.progress(number), Epoch(epoch=fold.epoch, loss=loss, dice=score))
-    _save(fold.network.state_dict(), space.weights(number))
+    save_whole(fold.network.state_dict(), space.weights(number))
     write_json(space.validation(number), _validate(fold.network, space, held_out))
 
 
@@ -129,13 +129,6 @@ def _validate(network: LevelNet, space: Workspace, keys: Sequence[str]) -> Mappi
         rows = ensemble.read_arrays(kept.frontal, kept.sagittal)
         judged[key] = judge_rows(rows, kept.targets, kept.z_mm)
     return judged
-
-
-def _save(content: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)
 
 
 def main() -> None:

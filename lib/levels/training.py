@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import shutil
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lib.levels.dataset import LabelledCT, is_readable, keep_sample
 from lib.levels.judging import CLASSES
-from lib.levels.workspace import Recipe, Run, Workspace
-from lib.networks.fold_runner import FoldRunner, places
+from lib.levels.workspace import Recipe, Workspace
 from lib.networks.progress import Progress
-from lib.networks.results import CancelledError, TrainingResult, check_folds
-from lib.refusals import Refusal
+from lib.networks.results import TrainingResult
+from lib.networks.training import run_of, train_folds
+from lib.networks.workspace import Run
 
 FOLD = "lib.levels.fold"
 
@@ -53,66 +50,32 @@ def train(
         CancelledError: ``cancelled`` said yes.
     """
     space = Workspace(workspace.resolve())
-    check_folds(cts, folds)
-    where = places(device, folds)
-
-    def check_cancelled() -> None:
-        if cancelled():
-            raise CancelledError
-
-    run = Run(
-        samples={ct.key: (ct.patient, ct.fold) for ct in sorted(cts, key=lambda each: each.key)},
-        folds=folds,
-        recipe=recipe,
-        parent=str(parent.resolve()) if parent else "",
-        seed=seed,
+    run = run_of(cts, classes={}, folds=folds, recipe=recipe, parent=str(parent.resolve()) if parent else "", seed=seed)
+    return train_folds(
+        space,
+        run,
+        cts,
+        module=FOLD,
+        device=device,
+        prepare=partial(_keep_views, space, cts),
+        finish=lambda: TrainingResult(results=space.model, metrics=_metrics(space, run), seeds=run.seeds),
+        on_progress=on_progress,
+        cancelled=cancelled,
     )
-    space.root.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(space.lock, timeout=0):
-            _set_up(space, run, cts, check_cancelled)
-            FoldRunner(
-                space,
-                where,
-                module=FOLD,
-                folds=folds,
-                epochs=run.epochs,
-                on_progress=on_progress,
-                check_cancelled=check_cancelled,
-            ).train()
-            return TrainingResult(
-                results=space.model,
-                metrics=_metrics(space, run),
-                seeds=tuple(seed + fold for fold in range(folds)),
-            )
-    except Timeout as error:
-        raise Refusal("A training of this task is running already: wait until it is done.", status=409) from error
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise Refusal(
-                "The disk is full: make room, then start the training again and it continues.", status=409
-            ) from error
-        raise
 
 
 def unfinished(workspace: Path) -> Run | None:
     """The training that a workspace holds: interrupted, or done and not yet discarded."""
-    return Run.read(Workspace(workspace.resolve()).run)
+    return Workspace(workspace.resolve()).unfinished()
 
 
 def discard(workspace: Path) -> None:
     """Remove a training whose result was taken, or is no longer wanted; views stay for the next one."""
-    space = Workspace(workspace.resolve())
-    # What says that there is a run goes first: killed here, nothing half removed is continued.
-    space.run.unlink(missing_ok=True)
-    for folder in (space.model, space.checkpoints, space.progress(0).parent):
-        shutil.rmtree(folder, ignore_errors=True)
+    Workspace(workspace.resolve()).discard()
 
 
-def _set_up(space: Workspace, run: Run, cts: Sequence[LabelledCT], check_cancelled: Callable[[], None]) -> None:
-    """Make the views that are missing; what belongs to another run goes."""
-    if Run.read(space.run) != run:
-        discard(space.root)
+def _keep_views(space: Workspace, cts: Sequence[LabelledCT], check_cancelled: Callable[[], None]) -> None:
+    """Make the views that are missing; those of other CTs go."""
     for ct in cts:
         check_cancelled()
         path = space.sample(ct.key)
@@ -122,7 +85,6 @@ def _set_up(space: Workspace, run: Run, cts: Sequence[LabelledCT], check_cancell
     wanted = {space.sample(ct.key) for ct in cts}
     for path in set(space.views.iterdir()) - wanted:
         path.unlink()
-    run.write(space.run)
 
 
 def _metrics(space: Workspace, run: Run) -> dict[str, Any]:

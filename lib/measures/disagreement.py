@@ -1,10 +1,10 @@
-"""How far the folds of an ensemble disagree on a slice, from the probabilities that made its label."""
+"""How far the folds of an ensemble disagree on a slice or a volume, from the probabilities that made its label."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +34,34 @@ class ClassDisagreement:
     Attributes:
         dice: mean of the Dice between every two folds: 0 where one of the two lacks the class, 1 where both do;
             ``None`` for a single fold, and where no fold has it.
-        area_cm2: 0 in a fold that lacks the class.
+        size: area in cm² on a slice, volume in cm³ in a volume; 0 in a fold that lacks the class.
         attenuation_hu: mean HU of the class; folds that lack it have none, and it is ``None`` where none has it.
     """
 
     dice: float | None
-    area_cm2: Spread
+    size: Spread
     attenuation_hu: Spread | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What is counted in the folds' probabilities, however it is done.
+
+    Attributes:
+        both: class to ``(folds, folds)``, the voxels that both folds label with it; on the diagonal those of one fold.
+        hu_sums: class to ``(folds,)``, the sum of HU over each fold's voxels.
+        information: sum over the body of the mutual information.
+        entropy: sum over the body of the predictive entropy.
+        body: voxels of the body.
+        labelled: voxels that any fold labels.
+    """
+
+    both: Mapping[str, npt.NDArray]
+    hu_sums: Mapping[str, npt.NDArray]
+    information: float
+    entropy: float
+    body: int
+    labelled: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +78,9 @@ class Disagreement:
         mutual_information: mean over the body of what the folds' probabilities know of which fold they come from,
             0 to 1 (in units of the logarithm of the number of classes and background); 0 for one fold.
         predictive_entropy: mean over the body of the entropy of the mean probabilities, 0 to 1, same unit.
-        map: ``(x, y)`` float32, 0 to 1, 0 outside the body: mutual information of each pixel, or with one
+        map: of the shape of the image, 0 to 1, 0 outside the body: mutual information of each voxel, or with one
             fold its predictive entropy.
+        unit: of the sizes, as it ends their keys: ``area_cm2`` or ``volume_cm3``.
     """
 
     score: float
@@ -66,7 +88,8 @@ class Disagreement:
     classes: Mapping[str, ClassDisagreement]
     mutual_information: float
     predictive_entropy: float
-    map: npt.NDArray[np.float32]
+    map: npt.NDArray
+    unit: Literal["area_cm2", "volume_cm3"] = "area_cm2"
 
     def to_json(self) -> dict[str, Any]:
         """Numbers for a client: rounded, units in the keys, without the map."""
@@ -75,7 +98,7 @@ class Disagreement:
             "folds": self.folds,
             "mutual_information": round(self.mutual_information, 5),
             "predictive_entropy": round(self.predictive_entropy, 5),
-            "classes": {name: _class_json(found) for name, found in self.classes.items()},
+            "classes": {name: _class_json(found, self.unit) for name, found in self.classes.items()},
         }
 
 
@@ -106,43 +129,68 @@ def disagreement(
     labels = probabilities.argmax(axis=1)
     labelled = labels.any(axis=0)
     votes, values = labels[:, labelled], hu[labelled].astype(np.float64)
-    pixel_cm2 = float(np.prod(spacing)) / 100.0
-    found = {name: _compare(votes == index, values, pixel_cm2) for name, index in classes.items()}
-
+    masks = {name: (votes == index).astype(np.float64) for name, index in classes.items()}
     information, entropy = _entropies(probabilities[:, :, body])
     folds = len(probabilities)
     pixels = np.zeros(hu.shape, dtype=np.float32)
     pixels[body] = information if folds > 1 else entropy
+    counts = Counts(
+        both={name: inside @ inside.T for name, inside in masks.items()},
+        hu_sums={name: inside @ values for name, inside in masks.items()},
+        information=float(information.sum()),
+        entropy=float(entropy.sum()),
+        body=int(body.sum()),
+        labelled=int(labelled.sum()),
+    )
+    return summarise(counts, folds, float(np.prod(spacing)) / 100.0, pixels)
+
+
+def summarise(
+    counts: Counts,
+    folds: int,
+    voxel_size: float,
+    pixels: npt.NDArray,
+    unit: Literal["area_cm2", "volume_cm3"] = "area_cm2",
+) -> Disagreement:
+    """The disagreement from what was counted.
+
+    Args:
+        counts: over a slice or a volume.
+        folds: how many there are.
+        voxel_size: in the unit.
+        pixels: the map.
+        unit: of sizes.
+    """
+    found = {name: _compare(counts.both[name], counts.hu_sums[name], voxel_size) for name in counts.both}
     agreement = [each.dice for each in found.values() if each.dice is not None]
-    if not labelled.any():
+    if not counts.labelled:
         score = 1.0
     elif folds > 1:
         score = 1.0 - float(np.mean(agreement))
     else:
-        score = min(1.0, float(entropy.sum()) / int(labelled.sum()))
+        score = min(1.0, counts.entropy / counts.labelled)
     return Disagreement(
         score=score,
         folds=folds,
         classes=found,
-        mutual_information=float(information.mean()) if body.any() else 0.0,
-        predictive_entropy=float(entropy.mean()) if body.any() else 0.0,
+        mutual_information=counts.information / counts.body if counts.body else 0.0,
+        predictive_entropy=counts.entropy / counts.body if counts.body else 0.0,
         map=pixels,
+        unit=unit,
     )
 
 
-def _compare(masks: npt.NDArray[np.bool_], hu: npt.NDArray[np.float64], pixel_cm2: float) -> ClassDisagreement:
-    """One class: ``(folds, pixels)`` masks over the pixels that any fold labels, and their HU."""
-    inside = masks.astype(np.float64)
-    overlap = inside @ inside.T
-    sizes = overlap.diagonal()
-    first, second = np.triu_indices(len(masks), k=1)
+def _compare(both: npt.NDArray, hu_sums: npt.NDArray, voxel_size: float) -> ClassDisagreement:
+    """One class."""
+    sizes = both.diagonal()
+    first, second = np.triu_indices(len(sizes), k=1)
     totals = sizes[first] + sizes[second]
     # Two folds that both lack a class which a third one has agree fully.
-    pairs = np.divide(2 * overlap[first, second], totals, out=np.ones_like(totals), where=totals > 0)
-    means = (inside @ hu)[sizes > 0] / sizes[sizes > 0]
+    pairs = np.divide(2 * both[first, second], totals, out=np.ones(len(totals)), where=totals > 0)
+    means = hu_sums[sizes > 0] / sizes[sizes > 0]
     return ClassDisagreement(
         dice=float(pairs.mean()) if pairs.size and sizes.any() else None,
-        area_cm2=_spread(sizes * pixel_cm2),
+        size=_spread(sizes * voxel_size),
         attenuation_hu=_spread(means) if means.size else None,
     )
 
@@ -168,10 +216,10 @@ def _spread(values: npt.NDArray[np.float64]) -> Spread:
     )
 
 
-def _class_json(found: ClassDisagreement) -> dict[str, Any]:
+def _class_json(found: ClassDisagreement, unit: str) -> dict[str, Any]:
     return {
         "dice": None if found.dice is None else round(found.dice, 4),
-        "area_cm2": _spread_json(found.area_cm2),
+        unit: _spread_json(found.size),
         "mean_hu": None if found.attenuation_hu is None else _spread_json(found.attenuation_hu),
     }
 

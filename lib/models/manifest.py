@@ -16,6 +16,8 @@ from lib.refusals import Refusal
 TRAINED = "trained"
 """The origin of a version that was trained here; an imported one says from what it was imported."""
 FORMAT = 1
+_ADDED = {"variant"}
+"""What manifests of this format did not have at first."""
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 Name = Annotated[str, Field(min_length=1)]
@@ -59,6 +61,7 @@ class Manifest:
         labels: what it was trained on; empty where that is not known.
         parent: the version whose weights it started from, or ``None``.
         preset: the name of the training recipe, or "".
+        variant: of the task, see :meth:`lib.models.Registry.champion`; "" for the usual one.
         seeds: of the random numbers, one for each fold or one for all.
         packages: the names and versions of the packages that trained it.
         metrics: results of the cross-validation, in plain JSON. A number that is not finite is kept as ``None``.
@@ -80,6 +83,7 @@ class Manifest:
     labels: tuple[TrainingLabel, ...] = ()
     parent: str | None = None
     preset: str = ""
+    variant: Annotated[str, Field(pattern="^[a-z0-9-]*$")] = ""
     seeds: tuple[int, ...] = ()
     packages: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -144,7 +148,7 @@ class Manifest:
             manifest = _ADAPTER.validate_json(json.dumps(content))
         except ValidationError as error:
             raise Refusal(f"{name} is damaged: {_first_of(error)}.") from error
-        missing = {f for f in cls.__dataclass_fields__ if f not in content}
+        missing = {f for f in cls.__dataclass_fields__ if f not in content} - _ADDED
         if missing:
             raise Refusal(f"{name} is damaged: {', '.join(sorted(missing))} is missing.")
         if said != manifest.phantoms:

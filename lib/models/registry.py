@@ -23,7 +23,9 @@ from lib.refusals import Refusal
 
 MANIFEST = "manifest.json"
 CHAMPION = "champion.json"
+"""Names the champion of a task; one of a variant is named by ``champion-VARIANT.json``."""
 _STAGING, _LOCK, _LAST = ".staging", ".lock", ".last"
+_CHAMPION_OF = re.compile(r"champion(?:-([a-z0-9-]+))?\.json")
 _FOLD = re.compile(r"fold_(\d+)/.+")
 
 logger = logging.getLogger(__name__)
@@ -72,13 +74,13 @@ class Registry:
         """The folder with a folder for each task."""
         return self._root
 
-    def workspace(self, task: str) -> Path:
-        """The folder, beside the versions of a task, in which its trainings keep what they need again.
+    def workspace(self, task: str, variant: str = "") -> Path:
+        """The folder, beside the versions of a task, in which the trainings of a variant keep what they need again.
 
         Raises:
             Refusal: there is no such task.
         """
-        return self._folder(task) / ".training"
+        return self._folder(task) / _of_variant(".training", variant)
 
     @property
     def compiled(self) -> Path:
@@ -119,13 +121,16 @@ class Registry:
         _check_files(folder, manifest, f"{unusable}:")
         return Version(folder, manifest)
 
-    def champion(self, task: str) -> Version | None:
-        """The version that answers, or ``None`` where none was chosen yet.
+    def champion(self, task: str, variant: str = "") -> Version | None:
+        """The version that answers for a variant, or ``None`` where none was chosen yet.
+
+        A task's versions may be of several variants, for instance networks in two and in three dimensions; each variant
+        has a champion of its own, and a request says which variant it wants. "" is the usual one.
 
         Raises:
             Refusal: the champion is not there or cannot be used, or the file that names it is damaged.
         """
-        name = self.champion_name(task)
+        name = self.champion_name(task, variant)
         if name is None:
             return None
         if name not in self.versions(task):
@@ -135,34 +140,34 @@ class Registry:
             )
         return self.version(task, name)
 
-    def champion_name(self, task: str) -> str | None:
+    def champion_name(self, task: str, variant: str = "") -> str | None:
         """The name of the version that answers, or ``None``; whether it is there is not looked at.
 
         Raises:
             Refusal: the file that names it is damaged.
         """
-        history = self.history(task)
+        history = self.history(task, variant)
         return history[-1].version if history else None
 
-    def history(self, task: str) -> tuple[Choice, ...]:
+    def history(self, task: str, variant: str = "") -> tuple[Choice, ...]:
         """Every choice of a champion, oldest first; the last one holds.
 
         Raises:
             Refusal: the file that keeps them is damaged.
         """
-        text = self.stamp(task)
+        text = self.stamp(task, variant)
         try:
             return from_text(text) if text else ()
         except ValueError as error:
             raise Refusal(f"{CHAMPION} of {task} is damaged: choose the champion again.") from error
 
-    def stamp(self, task: str) -> str:
+    def stamp(self, task: str, variant: str = "") -> str:
         """What differs as soon as another champion was chosen, and costs the reading of one line; "" without one.
 
         Raises:
             Refusal: there is no such task, or the file cannot be read.
         """
-        path = self._folder(task) / CHAMPION
+        path = self._folder(task) / _of_variant(CHAMPION, variant)
         with refusing_os_errors(f"Reading which model of {task} is the champion"):
             try:
                 return read_file(path).decode(errors="replace")
@@ -170,7 +175,7 @@ class Registry:
                 return ""
 
     def set_champion(self, task: str, name: str, *, reason: str = "", stamp: str | None = None) -> Version:
-        """Let another version answer from now on; in one step, with the history of choices.
+        """Let another version answer for its variant from now on; in one step, with the history of choices.
 
         Args:
             task: whose champion.
@@ -183,22 +188,24 @@ class Registry:
                 stamp; the champion stays as it was.
         """
         version = self.version(task, name)
+        variant = version.manifest.variant
         with refusing_os_errors(f"Making {name} the champion of {task}"), locked(self._folder(task) / _LOCK):
-            if stamp is not None and self.stamp(task) != stamp:
+            if stamp is not None and self.stamp(task, variant) != stamp:
                 raise Refusal(f"Another champion of {task} was chosen meanwhile; {name} is kept.", status=409)
             try:
-                history = self.history(task)
+                history = self.history(task, variant)
             except Refusal as refusal:  # the way out of a damaged file is to choose again
                 logger.warning("The earlier champions of %s are not known any more: %s", task, refusal)
                 history = ()
-            self._choose(task, (*history, Choice(version=name, since=_now(), reason=reason)))
+            self._choose(task, variant, (*history, Choice(version=name, since=_now(), reason=reason)))
         return version
 
-    def rollback(self, task: str, *, reason: str = "") -> Version:
+    def rollback(self, task: str, *, variant: str = "", reason: str = "") -> Version:
         """Let the champion before this one answer again; once more goes back one further.
 
         Args:
             task: whose champion.
+            variant: of it.
             reason: why, as one sentence.
 
         Returns:
@@ -208,15 +215,15 @@ class Registry:
             Refusal: there was no champion before, it cannot be used any more, or the choice cannot be written; the
                 champion stays as it was.
         """
-        if not self.history(task):
+        if not self.history(task, variant):
             raise Refusal(f"{task} has no champion yet, so there is none to go back from.", status=409)
         with refusing_os_errors(f"Going back to the champion before of {task}"), locked(self._folder(task) / _LOCK):
-            history = self.history(task)
+            history = self.history(task, variant)
             name = champion_before(history)
             if name is None:
                 raise Refusal(f"{task} had no champion before {history[-1].version}.", status=409)
             version = self.version(task, name)
-            self._choose(task, (*history, Choice(version=name, since=_now(), reason=reason, back=True)))
+            self._choose(task, variant, (*history, Choice(version=name, since=_now(), reason=reason, back=True)))
         return version
 
     def remove(self, task: str, name: str) -> None:
@@ -227,8 +234,8 @@ class Registry:
                 be removed.
         """
         with refusing_os_errors(f"Removing {name} of {task}"), locked(self._folder(task) / _LOCK):
-            history = self.history(task)
-            if history and name in {history[-1].version, champion_before(history)}:
+            histories = [self.history(task, variant) for variant in self.variants(task)]
+            if any(name in {history[-1].version, champion_before(history)} for history in histories if history):
                 raise Refusal(f"{name} of {task} answers, or would after going back; it is not removed.", status=409)
             if name not in self.versions(task):
                 raise Refusal(f"There is no version {name} of {task}.", status=404)
@@ -239,9 +246,20 @@ class Registry:
             patiently(lambda: (self._folder(task) / name).rename(going))
             shutil.rmtree(going)
 
-    def _choose(self, task: str, history: tuple[Choice, ...]) -> None:
+    def variants(self, task: str) -> list[str]:
+        """The variants of a task of which a champion was chosen, the usual one ("") first.
+
+        Raises:
+            Refusal: there is no such task.
+        """
+        folder = self._folder(task)
+        with refusing_os_errors(f"Listing the champions of {task}"):
+            names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return sorted(match[1] or "" for name in names if (match := _CHAMPION_OF.fullmatch(name)))
+
+    def _choose(self, task: str, variant: str, history: tuple[Choice, ...]) -> None:
         """Write the choices; the caller holds the lock."""
-        write_file(self._folder(task) / CHAMPION, to_text(history).encode())
+        write_file(self._folder(task) / _of_variant(CHAMPION, variant), to_text(history).encode())
 
     @contextmanager
     def staging(self, task: str) -> Iterator[Path]:
@@ -314,6 +332,12 @@ class Registry:
         if task not in SCHEMAS:
             raise Refusal(f"There is no task {task}; there are: {', '.join(SCHEMAS)}.", status=404)
         return self._root / task
+
+
+def _of_variant(name: str, variant: str) -> str:
+    """The name of a variant's file or folder."""
+    stem, dot, suffix = name[1:].partition(".")
+    return f"{name[0]}{stem}-{variant}{dot}{suffix}" if variant else name
 
 
 def _now() -> str:

@@ -45,14 +45,15 @@ class Source:
         weights: fold to a function that reads its weights from the checkpoint.
         digests: fold to the SHA-256 of its checkpoint, which names what is compiled from it.
         channels: of the network's input.
-        stride: rows and columns of an input must be multiples of these.
+        stride: rows and columns of an input must be multiples of these; slices, rows and columns for a network in
+            three dimensions.
     """
 
     build: Callable[[], nn.Module]
     weights: Mapping[int, Callable[[], Weights]]
     digests: Mapping[int, str]
     channels: int
-    stride: tuple[int, int]
+    stride: tuple[int, ...]
 
     def network(self, fold: int) -> nn.Module:
         """The network of a fold, its weights read now.
@@ -89,9 +90,10 @@ class Pass:
     """What one pass of some folds gave.
 
     Attributes:
-        logits: ``(folds, outputs, rows, columns)`` float32, on the CPU.
-        bottleneck: ``(channels, rows, columns)`` float32, the deepest features of the first of the folds; ``None`` for
-            a network without an encoder.
+        logits: ``(folds, outputs, rows, columns)`` float32, with slices before the rows in three dimensions; on the
+            device that computed them.
+        bottleneck: ``(channels, rows, columns)`` float32, the deepest features of the first of the folds, slices
+            before the rows in three dimensions; ``None`` for a network without an encoder.
     """
 
     logits: torch.Tensor
@@ -105,12 +107,16 @@ class Engine(Protocol):
         """Run folds on one image; several threads may ask at once.
 
         Args:
-            image: ``(1, channels, rows, columns)``.
+            image: ``(1, channels, rows, columns)``, or ``(1, channels, slices, rows, columns)``.
             folds: which ones, in the order of the answer.
 
         Raises:
-            Refusal: the GPU has no memory left.
+            GpuMemoryError: the GPU has no memory left.
         """
+
+
+class GpuMemoryError(Refusal):
+    """The GPU has no memory left for what was asked of it."""
 
 
 def make_engine(name: str, source: Source, cache: Path | None = None) -> Engine:
@@ -130,7 +136,8 @@ def make_engine(name: str, source: Source, cache: Path | None = None) -> Engine:
         raise Refusal("There is no CUDA GPU that PyTorch can use: choose the engine openvino or auto.")
     match name:
         case "cuda":
-            return TorchEngine(source, "cuda")
+            # Stacks of slices fill a GPU one fold at a time, and its memory when folds run together.
+            return TorchEngine(source, "cuda", together=None if len(source.stride) == 2 else False)
         case "torch":
             return TorchEngine(source, "cpu")
         case "openvino":
@@ -154,9 +161,10 @@ class TorchEngine:
         self._device = torch.device(device)
         self.together = False if together is None and self._device.type == "cpu" else together
         self._lock = threading.Lock()
+        self._format = torch.channels_last if len(source.stride) == 2 else torch.channels_last_3d
         with _gpu_memory():
             self._networks: dict[int, nn.Module] = {
-                fold: _WithBottleneck(source.network(fold)).to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                fold: _WithBottleneck(source.network(fold)).to(device=self._device, memory_format=self._format)  # type: ignore[call-overload]
                 for fold in source.weights
             }
         self._stacks: dict[tuple[int, ...], tuple[nn.Module, Weights, Weights]] = {}
@@ -166,12 +174,12 @@ class TorchEngine:
         key = tuple(folds)
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda")
         with self._lock, _gpu_memory(), torch.inference_mode(), autocast:
-            x = torch.from_numpy(image).to(self._device, memory_format=torch.channels_last)
+            x = torch.from_numpy(image).to(self._device, memory_format=self._format)
             if self.together is None:
                 self.together = self._is_faster_together(x, key)
             run = self._all_at_once if self.together else self._one_by_one
             logits, *bottleneck = run(x, key)
-            return Pass(logits.float().cpu(), bottleneck[0].float().cpu().numpy() if bottleneck else None)
+            return Pass(logits.float(), bottleneck[0].float().cpu().numpy() if bottleneck else None)
 
     def _one_by_one(self, x: torch.Tensor, folds: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         first, *others = (self._networks[fold](x) for fold in folds)
@@ -269,13 +277,12 @@ class OpenVINOEngine:
                 request.get_tensor(f"{fold}.{name}").data[:] = weights[name].numpy()
         self._compiled[folds], self._requests[folds] = compiled, request
 
-    @staticmethod
-    def _joined(models: Mapping[int, ov.Model]) -> ov.Model:
+    def _joined(self, models: Mapping[int, ov.Model]) -> ov.Model:
         """One graph that gives one image to every network; a kernel's name starts with its fold.
 
         It gives the logits of every fold, and then the bottleneck of the first.
         """
-        image = opset.parameter([1, -1, -1, -1], np.float32)
+        image = opset.parameter([1, -1, *(-1 for _ in self._source.stride)], np.float32)
         image.output(0).set_names({"image"})
         parameters = [image]
         for fold, model in models.items():
@@ -319,14 +326,16 @@ class OpenVINOEngine:
 
     def _convert(self, fold: int) -> ov.Model:
         # Any size will do that leaves InstanceNorm more than one pixel in the deepest stage.
-        rows, columns = self._source.stride
-        example = torch.zeros(1, self._source.channels, 2 * rows, columns)
+        *others, columns = self._source.stride
+        example = torch.zeros(1, self._source.channels, *(2 * each for each in others), columns)
         network = self._source.network(fold)
         with torch.no_grad(), warnings.catch_warnings():
             # It warns of checks on sizes that hold for every size, and that tracing is old.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(_WithBottleneck(network).eval(), example, check_trace=False)
-            model = ov.convert_model(traced, example_input=example, input=[1, self._source.channels, -1, -1])
+            model = ov.convert_model(
+                traced, example_input=example, input=[1, self._source.channels, *(-1 for _ in self._source.stride)]
+            )
         model.get_parameters()[0].friendly_name = "image"
         # OpenVINO's constants are the very memory of the network's parameters.
         large = {p.data_ptr(): name for name, p in network.named_parameters() if p.numel() >= _LARGE_KERNEL}
@@ -374,7 +383,7 @@ def _gpu_memory() -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:
         torch.cuda.empty_cache()
-        raise Refusal(
+        raise GpuMemoryError(
             "The GPU has not enough memory left for these networks: wait until other work on it is done, or choose the "
             "engine openvino.",
             status=503,

@@ -34,6 +34,10 @@ class Sample(Protocol):
     """What a training learns from: a patient's, and held out of one fold."""
 
     @property
+    def key(self) -> str:
+        """Another one as soon as image or label is another one."""
+
+    @property
     def patient(self) -> str:
         """Whose it is."""
 

@@ -14,7 +14,7 @@ def cross_validation_table(metrics: Mapping[str, Any]) -> str:
     """
     classes = metrics["classes"]
     segments = "dice" in metrics["pooled"]
-    counted, last = ("slices", "mean") if segments else ("CTs", "L3 off by")
+    counted, last = (metrics.get("counted", "slices"), "mean") if segments else ("CTs", "L3 off by")
     lines = [
         f"| fold | {counted} | {' | '.join(classes)} | {last} |",
         f"| --- | --- | {'--- | ' * len(classes)}--- |",

@@ -55,7 +55,7 @@ class Freshness:
         return sum((each.image_id, each.sha256) not in taken for each in self._store.current_labels(task))
 
     def _newest(self, task: str) -> _Training:
-        """What the newest version was trained on, of those that were trained here and can be opened."""
+        """What the newest version of the usual variant was trained on, if it was trained here and can be opened."""
         for name in reversed(self._registry.versions(task)):
             if (task, name) not in self._known:
                 self._known[task, name] = self._read(task, name)
@@ -69,7 +69,7 @@ class Freshness:
         except Refusal as refusal:
             logger.warning("What %s of %s was trained on is not known: %s", name, task, refusal)
             return None
-        if manifest.imported:
+        if manifest.imported or manifest.variant:
             return None
         taken = frozenset((label.case, label.sha256) for label in manifest.labels)
         current = self._store.current_labels(task)

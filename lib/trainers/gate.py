@@ -21,6 +21,7 @@ def judge(
     *,
     tolerances: Tolerances,
     engine: str = "auto",
+    variant: str = "",
 ) -> Verdict:
     """Compare a training with the champion of the task.
 
@@ -36,24 +37,25 @@ def judge(
         samples: that it was trained on.
         tolerances: by how much it may be worse.
         engine: one of :data:`lib.networks.engines.ENGINES`, for the champion.
+        variant: of the task.
 
     Returns:
         The verdict. A champion that cannot be opened or judged stands in nobody's way.
     """
     new, patients = learner.scores(metrics), {each.key: each.patient for each in samples}
     try:
-        champion = registry.champion(task)
+        champion = registry.champion(task, variant)
         if champion is not None:
             before = learner.judge(
                 champion,
-                registry.workspace(task),
+                registry.workspace(task, variant),
                 samples,
                 SCHEMAS[task].ids,
                 engine=engine,
                 cache=registry.compiled,
             )
         elif learner.without_model is not None:
-            before = learner.without_model(registry.workspace(task), samples)
+            before = learner.without_model(registry.workspace(task, variant), samples)
             new = {key: {name: new[key][name] for name in scores} for key, scores in before.items()}
         else:
             return Verdict(promote=True, reason="Promoted: there was no champion before it.")

@@ -20,7 +20,12 @@ from lib.networks.nnunet.recipes import RECIPES as SLICE_RECIPES
 from lib.networks.nnunet.workspace import NETWORK as NNUNET_2D
 from lib.networks.results import TrainingResult
 from lib.stores.records import Revision
-from lib.trainers.samples import labelled_slices, labelled_spine
+from lib.trainers.samples import labelled_slices, labelled_spine, labelled_volume
+from lib.volumes import training as volumes
+from lib.volumes.judging import held_out_dice as volume_dice
+from lib.volumes.recipes import recipe_of
+from lib.volumes.workspace import NETWORK as VOLUME
+from lib.volumes.workspace import read_description
 
 PRESETS = tuple(SLICE_RECIPES)
 """The names of the recipes, the same for every kind of network."""
@@ -59,7 +64,8 @@ class Learner:
     """A row.
 
     Attributes:
-        recipes: name to preset.
+        recipe: the preset of a task, a network (see :attr:`lib.tasks.Task.networks`) and a name; with a parent version,
+            as it is trained on.
         every_class: whether each class of the schema must be drawn somewhere; else any of them is enough.
         samples: what is learnt from one label: its revision, the image, the schema, patient and fold.
         train: workspace, samples, classes and recipe; by name ``folds``, ``parent``, ``device``, ``seed``,
@@ -75,7 +81,7 @@ class Learner:
         packages: whose versions go into the manifest.
     """
 
-    recipes: Mapping[str, Recipe]
+    recipe: Callable[[str, str, str, Version | None], Recipe]
     every_class: bool
     samples: Callable[[Revision, Path, LabelSchema, str, int], Iterator[Any]]
     train: Callable[..., TrainingResult]
@@ -109,9 +115,21 @@ def _judge_levels(
     return held_out_scores(version.folder, workspace, samples, device="cuda" if engine == "cuda" else "cpu")
 
 
+def _volume_recipe(task: str, network: str, preset: str, parent: Version | None) -> Recipe:
+    recipe = recipe_of(task, network, preset)
+    return recipe if parent is None else recipe.following(read_description(parent.folder)[0])
+
+
+def _judge_volumes(
+    version: Version, workspace: Path, samples: Sequence[Any], classes: Mapping[str, int], *, engine: str, cache: Path
+) -> Scores:
+    del classes  # a version has those of its task
+    return volume_dice(version.folder, workspace, samples, engine=engine, cache=cache)
+
+
 LEARNERS: dict[str, Learner] = {
     NNUNET_2D: Learner(
-        recipes=SLICE_RECIPES,
+        recipe=lambda _task, _network, preset, _parent: SLICE_RECIPES[preset],
         every_class=True,
         samples=labelled_slices,
         train=nnunet.train,
@@ -124,7 +142,7 @@ LEARNERS: dict[str, Learner] = {
         packages=("torch", "nnunetv2", "dynamic_network_architectures", "batchgeneratorsv2", "numpy", "monai"),
     ),
     LEVELS: Learner(
-        recipes=LEVEL_RECIPES,
+        recipe=lambda _task, _network, preset, _parent: LEVEL_RECIPES[preset],
         every_class=False,
         samples=labelled_spine,
         train=_train_levels,
@@ -135,5 +153,18 @@ LEARNERS: dict[str, Learner] = {
         judge=_judge_levels,
         without_model=scores_of_landmarks,
         packages=("torch", "monai", "numpy", "scipy"),
+    ),
+    VOLUME: Learner(
+        recipe=_volume_recipe,
+        every_class=True,
+        samples=labelled_volume,
+        train=volumes.train,
+        unfinished=volumes.unfinished,
+        discard=volumes.discard,
+        measure="Dice",
+        scores=lambda metrics: {case["key"]: case["dice"] for case in metrics["cases"]},
+        judge=_judge_volumes,
+        without_model=None,
+        packages=("torch", "monai", "pytorch-ignite", "numpy", "scipy"),
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from lib.images import CTImage, read_ct
 from lib.images.files import is_marked_phantom, read_volume
 from lib.levels.dataset import LabelledCT
 from lib.models import FoldBook, TrainingLabel
-from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
+from lib.networks.labels import UNJUDGED
+from lib.networks.nnunet.dataset import LoadedSlice, Slice
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.records import Revision
+from lib.volumes.dataset import LabelledVolume
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class TrainingSet:
         return TrainingSet(tuple(part for part in self.parts if all(each.key in keys for each in part[1])))
 
 
-def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int, every_class: bool = True) -> None:
+def check_labels(
+    store: CaseStore, schema: LabelSchema, *, folds: int, every_class: bool = True, contrast: bool | None = None
+) -> None:
     """Refuse what cannot be trained on, without reading an image.
 
     Args:
@@ -56,6 +60,7 @@ def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int, every_cla
         schema: of the task.
         folds: number of folds.
         every_class: whether each class must be drawn somewhere.
+        contrast: whether CTs that are known to be with, or without, contrast agent are trained on; ``None`` for all.
 
     Raises:
         Refusal: there is no label of the task, nobody has drawn one of its classes, or there are fewer patients than
@@ -64,6 +69,12 @@ def check_labels(store: CaseStore, schema: LabelSchema, *, folds: int, every_cla
     revisions = store.current_labels(schema.task)
     if not revisions:
         raise Refusal(f"There is no saved label of {schema.task} yet: save some, then train.")
+    revisions = _chosen(store, revisions, contrast=contrast)
+    if not revisions:
+        raise Refusal(
+            f"No saved label of {schema.task} is of a CT that is known to be {'with' if contrast else 'without'} "
+            "contrast agent: enter contrast in the facts of the cases, or train on all."
+        )
     drawn = {name for revision in revisions for name in revision.names}
     missing = [name for name in schema.names if name not in drawn]
     if missing and every_class:
@@ -83,7 +94,13 @@ Samples = Callable[[Revision, Path, LabelSchema, str, int], Iterable[Any]]
 
 
 def training_set(
-    store: CaseStore, schema: LabelSchema, samples: Samples, *, folds: int, known: Mapping[str, int]
+    store: CaseStore,
+    schema: LabelSchema,
+    samples: Samples,
+    *,
+    folds: int,
+    known: Mapping[str, int],
+    contrast: bool | None = None,
 ) -> TrainingSet:
     """Every current label of a task as it is now, with the fold of its patient.
 
@@ -93,11 +110,12 @@ def training_set(
         samples: of one label.
         folds: number of folds.
         known: folds of patients that were decided before, from the champion's manifest.
+        contrast: see :func:`check_labels`.
 
     Raises:
         Refusal: a label or its image cannot be read.
     """
-    revisions = store.current_labels(schema.task)
+    revisions = _chosen(store, store.current_labels(schema.task), contrast=contrast)
     patients = {revision.image_id: store.patient(revision.image_id) for revision in revisions}
     book = FoldBook(store.own_folder / "folds" / f"{schema.task}.json")
     fold = book.assign(patients.values(), folds, known=known)
@@ -114,6 +132,13 @@ def training_set(
         )
         parts.append((label, tuple(samples(revision, image, schema, patient, fold[patient]))))
     return TrainingSet(tuple(parts))
+
+
+def _chosen(store: CaseStore, revisions: Sequence[Revision], *, contrast: bool | None) -> list[Revision]:
+    """Those of CTs with, or without, contrast agent, as far as that is known."""
+    if contrast is None:
+        return list(revisions)
+    return [each for each in revisions if store.case_facts(each.image_id).contrast is contrast]
 
 
 def labelled_slices(revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int) -> Iterator[Slice]:
@@ -141,6 +166,30 @@ def labelled_spine(
         yield LabelledCT(
             key=_key(revision, image), patient=patient, fold=fold, load=partial(_read_labelled, image, revision)
         )
+
+
+def labelled_volume(
+    revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int
+) -> Iterator[LabelledVolume]:
+    """A CT with a label, read when it is asked for.
+
+    Where only some slices were labelled, nobody judged the others; where only some classes were, what is none of them.
+    """
+    del schema
+    yield LabelledVolume(
+        key=f"{_key(revision, image)}/{'partial' if revision.partial else 'whole'}",
+        patient=patient,
+        fold=fold,
+        load=partial(_read_judged, image, revision),
+    )
+
+
+def _read_judged(image: Path, revision: Revision) -> tuple[CTImage, npt.NDArray[np.uint8]]:
+    ct, label = _read_labelled(image, revision)
+    if revision.partial:
+        label[label == 0] = UNJUDGED
+    label[:, :, ~((label != 0) & (label != UNJUDGED)).any(axis=(0, 1))] = UNJUDGED
+    return ct, label
 
 
 def _key(revision: Revision, image: Path) -> str:

@@ -13,7 +13,7 @@ from lib.models import Registry
 from lib.models.verdict import Tolerances
 from lib.refusals import Refusal
 from lib.stores import CaseStore
-from lib.tasks import Task
+from lib.tasks import CONTRASTS, Task
 from lib.trainers.learners import PRESETS
 from lib.trainers.stats import read_stats
 from lib.trainers.training import TrainOptions, check_trainable, stats_file, train_task
@@ -32,13 +32,18 @@ class Training(TrainTask):  # type: ignore[misc]
     """
 
     def __init__(self, task: Task, registry: Registry, tolerances: Tolerances | None = None, preset: str = "") -> None:
-        super().__init__(f"Five folds on the saved labels of {task.name}")
+        super().__init__(f"{task.folds} folds on the saved labels of {task.name}")
         self._task, self._registry, self._tolerances = task, registry, tolerances or Tolerances()
         self._preset = preset
 
     def config(self) -> dict[str, Any]:
         """What a client may choose; the first of each is the default."""
-        return {"preset": [_AUTO, *PRESETS], "device": [_AUTO, "cuda", "cpu"], "start": ["champion", "scratch"]}
+        config = {"preset": [_AUTO, *PRESETS], "device": [_AUTO, "cuda", "cpu"], "start": ["champion", "scratch"]}
+        if self._task.networks:
+            config["network"] = [*self._task.networks]
+        if self._task.by_contrast:
+            config["contrast"] = [*CONTRASTS]
+        return config
 
     def stats(self) -> dict[str, Any]:
         """How far the training is that runs, or ran last."""
@@ -55,7 +60,7 @@ class Training(TrainTask):  # type: ignore[misc]
         running = store.running("train")
         if running is not None and running.task == self._task.name:
             raise Refusal(f"A training of {running.task} is running already: wait until it is done.", status=409)
-        check_trainable(self._task.name, store)
+        check_trainable(self._task.name, store, options)
         return options
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
@@ -89,4 +94,6 @@ def _options(request: Mapping[str, Any]) -> TrainOptions:
         device=chosen("device"),
         from_scratch=chosen("start") == "scratch",
         seed=int(seed),
+        network=chosen("network"),
+        contrast=chosen("contrast"),
     )

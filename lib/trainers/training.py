@@ -26,7 +26,6 @@ from lib.trainers.runs import training_run
 from lib.trainers.samples import TrainingSet, check_labels, training_set
 from lib.trainers.stats import TrainStats
 
-FOLDS = 5
 _PRESET_ON = {"cuda": "paper", "cpu": "small"}
 
 logger = logging.getLogger(__name__)
@@ -41,6 +40,8 @@ class TrainOptions:
         device: "cuda" or "cpu"; "" for the best there is.
         from_scratch: begin anew, though there is a champion to start from.
         seed: of all that is left to chance.
+        network: one of the task's networks, "" for the usual one.
+        contrast: one of :data:`lib.tasks.CONTRASTS`, "" for all.
         tolerances: by how much the new version may be worse than the champion.
     """
 
@@ -48,6 +49,8 @@ class TrainOptions:
     device: str = ""
     from_scratch: bool = False
     seed: int = 0
+    network: str = ""
+    contrast: str = ""
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     def __post_init__(self) -> None:
@@ -61,7 +64,19 @@ class TrainOptions:
     def request(self) -> dict[str, Any]:
         """The request to ``/train/`` that asks for the same."""
         start = "scratch" if self.from_scratch else "champion"
-        return {"preset": self.preset, "device": self.device, "start": start, "seed": self.seed}
+        return {
+            "preset": self.preset,
+            "device": self.device,
+            "start": start,
+            "seed": self.seed,
+            "network": self.network,
+            "contrast": self.contrast,
+        }
+
+    @property
+    def with_agent(self) -> bool | None:
+        """Whether CTs with, or without, contrast agent are trained on; ``None`` for all."""
+        return {"contrast": True, "plain": False}.get(self.contrast)
 
 
 def stats_file(registry: Registry, task: str) -> Path:
@@ -76,7 +91,7 @@ def train_task(
     options: TrainOptions,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Version:
-    """Train the five folds of a task on every current label, and keep them as a new version.
+    """Train the folds of a task on every current label, and keep them as a new version.
 
     It starts from the champion's weights where there is one that was trained here; an imported one numbers its classes
     in its own way. Whether the new version becomes the champion is judged by :func:`lib.trainers.gate.judge`; the
@@ -95,16 +110,16 @@ def train_task(
     """
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     learner = learner_of(task)
-    recipe = learner.recipes[options.preset or _PRESET_ON[device.partition(":")[0]]]
+    preset = options.preset or _PRESET_ON[device.partition(":")[0]]
     with training_run(store, task, options.request()) as outcome:
-        stats = TrainStats(stats_file(registry, task), recipe.name)
+        stats = TrainStats(stats_file(registry, task), preset)
 
         def note(progress: Progress) -> None:
             stats.update(progress)
             on_progress(progress)
 
         try:
-            training = _Training(task, learner, store, registry, options, recipe, device, note)
+            training = _Training(task, learner, store, registry, options, preset, device, note)
             version, verdict = training.run()
         except Exception as error:
             stats.finish(fault=str(error) or type(error).__name__)
@@ -123,7 +138,7 @@ class _Training:
     store: CaseStore
     registry: Registry
     options: TrainOptions
-    recipe: Recipe
+    preset: str
     device: str
     on_progress: Callable[[Progress], None]
 
@@ -133,25 +148,29 @@ class _Training:
         Returns:
             The version, and what became of it.
         """
-        workspace, own = self.registry.workspace(self.task), self._own_champion()
+        workspace, own = self.registry.workspace(self.task, self._variant), self._own_champion()
         known = own.manifest.patients if own else {}
-        schema, learner = SCHEMAS[self.task], self.learner
-        check_trainable(self.task, self.store)
-        chosen = training_set(self.store, schema, learner.samples, folds=FOLDS, known=known)
+        schema, learner, folds = SCHEMAS[self.task], self.learner, TASKS[self.task].folds
+        check_trainable(self.task, self.store, self.options)
+        chosen = training_set(
+            self.store, schema, learner.samples, folds=folds, known=known, contrast=self.options.with_agent
+        )
         parent = None if self.options.from_scratch else own
-        chosen = continued(learner, workspace, chosen, recipe=self.recipe, parent=parent, seed=self.options.seed)
+        network = self.options.network or next(iter(TASKS[self.task].networks), "")
+        recipe = learner.recipe(self.task, network, self.preset, parent)
+        chosen = continued(learner, workspace, chosen, recipe=recipe, parent=parent, seed=self.options.seed)
         result = learner.train(
             workspace,
             chosen.samples,
             schema.ids,
-            self.recipe,
-            folds=FOLDS,
+            recipe,
+            folds=folds,
             parent=parent.folder if parent else None,
             device=self.device,
             on_progress=self.on_progress,
             seed=self.options.seed,
         )
-        stamp = self.registry.stamp(self.task)
+        stamp = self.registry.stamp(self.task, self._variant)
         engine = "cuda" if self.device.startswith("cuda") else "openvino"
         verdict = judge(
             self.registry,
@@ -161,6 +180,7 @@ class _Training:
             chosen.samples,
             tolerances=self.options.tolerances,
             engine=engine,
+            variant=self._variant,
         )
         version = self._publish(chosen, parent, result, verdict)
         if verdict.promote:
@@ -169,10 +189,14 @@ class _Training:
         learner.discard(workspace)
         return version, verdict
 
+    @property
+    def _variant(self) -> str:
+        return TASKS[self.task].variant(self.options.network, self.options.contrast)
+
     def _own_champion(self) -> Version | None:
         """The champion, if it was trained here and can be opened."""
         try:
-            champion = self.registry.champion(self.task)
+            champion = self.registry.champion(self.task, self._variant)
         except Refusal as refusal:
             logger.warning("The training starts from scratch: %s", refusal)
             return None
@@ -185,10 +209,11 @@ class _Training:
             task=self.task,
             network=TASKS[self.task].network or "",
             classes=SCHEMAS[self.task].ids,
-            folds=FOLDS,
+            folds=TASKS[self.task].folds,
             labels=chosen.labels,
             parent=parent.name if parent else None,
-            preset=self.recipe.name,
+            preset=self.preset,
+            variant=self._variant,
             seeds=result.seeds,
             packages={name: package_version(name) for name in self.learner.packages},
             metrics={**result.metrics, "verdict": verdict.to_json()},
@@ -217,13 +242,21 @@ def learner_of(task: str) -> Learner:
     return LEARNERS[network]
 
 
-def check_trainable(task: str, store: CaseStore) -> None:
-    """Refuse a task whose labels do not suffice, without reading an image.
+def check_trainable(task: str, store: CaseStore, options: TrainOptions | None = None) -> None:
+    """Refuse a task whose labels do not suffice, or that has no such variant, without reading an image.
 
     Raises:
         Refusal: see :func:`lib.trainers.samples.check_labels`.
     """
-    check_labels(store, SCHEMAS[task], folds=FOLDS, every_class=learner_of(task).every_class)
+    chosen = options or TrainOptions()
+    TASKS[task].variant(chosen.network, chosen.contrast)
+    check_labels(
+        store,
+        SCHEMAS[task],
+        folds=TASKS[task].folds,
+        every_class=learner_of(task).every_class,
+        contrast=chosen.with_agent,
+    )
 
 
 def continued(

@@ -11,6 +11,8 @@ from lib.models import Registry, Version
 class PinnedRegistry(Registry):
     """A registry whose champions do not change, whatever is chosen while an analysis runs.
 
+    It knows the usual variants only, so every case is answered by the same networks.
+
     Args:
         root: of the registry.
         versions: the champion of each task that has one.
@@ -20,15 +22,15 @@ class PinnedRegistry(Registry):
         super().__init__(root)
         self._versions = versions
 
-    def stamp(self, task: str) -> str:
+    def stamp(self, task: str, variant: str = "") -> str:
         """The same for ever; "" without a champion."""
-        return self._versions.get(task, "")
+        return "" if variant else self._versions.get(task, "")
 
-    def champion(self, task: str) -> Version | None:
+    def champion(self, task: str, variant: str = "") -> Version | None:
         """The version that is pinned.
 
         Raises:
             Refusal: it is not there any more, or cannot be used.
         """
-        name = self._versions.get(task)
-        return None if name is None else self.version(task, name)
+        name = self.stamp(task, variant)
+        return None if not name else self.version(task, name)

@@ -34,7 +34,7 @@ def test_folds_that_agree_leave_no_doubt():
     assert not found.map.any()
     psoas = found.classes["psoas"]
     assert psoas.dice == pytest.approx(1)
-    assert (psoas.area_cm2.mean, psoas.area_cm2.sd) == pytest.approx((0.6, 0))  # 60 pixels of 1 mm²
+    assert (psoas.size.mean, psoas.size.sd) == pytest.approx((0.6, 0))  # 60 pixels of 1 mm²
     assert psoas.attenuation_hu.mean == pytest.approx(np.mean([20, 30, 40, 50, 60, 70]))
 
 
@@ -45,8 +45,8 @@ def test_every_figure_of_folds_that_differ_is_the_one_by_hand():
     assert found.score == pytest.approx(1 - psoas.dice)  # nobody has the other class: nothing to disagree on
     assert found.classes["paraspinal"].dice is None
     assert found.classes["paraspinal"].attenuation_hu is None
-    assert (psoas.area_cm2.smallest, psoas.area_cm2.largest) == pytest.approx((0.4, 0.8))
-    assert psoas.area_cm2.sd == pytest.approx(np.std([0.4, 0.8, 0.4], ddof=1))
+    assert (psoas.size.smallest, psoas.size.largest) == pytest.approx((0.4, 0.8))
+    assert psoas.size.sd == pytest.approx(np.std([0.4, 0.8, 0.4], ddof=1))
     assert (psoas.attenuation_hu.smallest, psoas.attenuation_hu.largest) == pytest.approx((15, 55))
     assert found.to_json()["classes"]["psoas"]["mean_hu"]["range"] == [15.0, 55.0]
 
@@ -66,7 +66,7 @@ def test_score_and_map_grow_with_disagreement():
 def test_a_class_that_only_some_folds_find_counts_as_disagreement():
     found = compare(label(slice(0, 4), slice(0, 4)), label(slice(0, 4)))
     assert found.classes["paraspinal"].dice == 0
-    assert found.classes["paraspinal"].area_cm2.smallest == 0
+    assert found.classes["paraspinal"].size.smallest == 0
     assert found.classes["paraspinal"].attenuation_hu.sd is None  # one fold only has HU to give
     assert found.score == pytest.approx(0.5)
 

@@ -40,7 +40,7 @@ def test_every_engine_gives_each_folds_own_logits(networks, source, name, folds)
     engine = TorchEngine(source, "cpu", together=True) if name == "together" else make_engine(name, source)
     for shape in ((16, 24), (32, 10)):
         image = np.random.default_rng(1).standard_normal((1, 1, *shape), dtype=np.float32)
-        logits = engine.run(image, folds).logits
+        logits = engine.run(image, folds).logits.cpu()
         assert logits.shape == (len(folds), 3, *shape)
         for fold, ours in zip(folds, logits, strict=True):
             with torch.no_grad():

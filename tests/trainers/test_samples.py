@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.anatomy.schemas import L3_MUSCLE
-from lib.networks.nnunet.dataset import UNJUDGED
+from lib.networks.labels import UNJUDGED
 from lib.refusals import Refusal
 from lib.trainers.samples import check_labels, labelled_slices, training_set
 from tests.networks.nnunet.drawn_slices import draw

@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.disk import write_json
+from lib.networks.labels import UNJUDGED
 from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal
 
 SLICE_THICKNESS_MM = 5.0
 """Of the NIfTI that nnU-Net sees; a 2-D configuration does not resample along it."""
-UNJUDGED = 255
-"""In a label: nobody said what this pixel is. Neither the loss nor the Dice looks at it."""
 
 LoadedSlice = tuple[npt.NDArray[np.int16], tuple[float, float], npt.NDArray[np.uint8]]
 
@@ -37,7 +36,8 @@ class Slice:
         patient: whose slice it is.
         fold: the fold that validates on this patient.
         load: gives HU ``(x, y)``, spacing ``(sx, sy)`` in mm and label ``(x, y)``, x to the patient's right and y to
-            the front. The label holds the values of the classes, 0 for none of them and :data:`UNJUDGED`.
+            the front. The label holds the values of the classes, 0 for none of them and
+            :data:`lib.networks.labels.UNJUDGED`.
     """
 
     key: str

@@ -18,21 +18,15 @@ from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch.nn.functional import adaptive_avg_pool2d
 
 from lib.disk import sha256_of
 from lib.networks.engines import Source, Weights, make_engine
+from lib.networks.features import cells, describe
 from lib.networks.nnunet.preprocessing import Preprocessing
 from lib.refusals import Refusal
 
 CHECKPOINT = "checkpoint_final.pth"
 Padding = Literal["patch", "stride"]
-
-_FEATURES = 64
-"""Numbers that describe a slice: enough to tell slices apart by, and few enough to keep for every case."""
-_CELLS = 2
-"""Rows and columns into which the bottleneck is averaged: one mean over all would be the same for every slice, as
-InstanceNorm makes it so."""
 
 _MIRRORING = "inference_allowed_mirroring_axes"
 _KEYS = ("network_weights", "init_args", "trainer_name")
@@ -175,7 +169,9 @@ class Ensemble:
         prepared = self._preprocessing.apply(hu, spacing)
         axes = self._mirroring_axes if mirroring else ()
         logits, bottlenecks = self._logits(prepared.data, chosen, axes)
-        return Prediction(self._preprocessing.restore(logits, prepared), _features(bottlenecks))
+        return Prediction(
+            self._preprocessing.restore(logits, prepared), describe([cells(each) for each in bottlenecks])
+        )
 
     def _logits(
         self, data: npt.NDArray[np.float32], folds: tuple[int, ...], mirroring_axes: tuple[int, ...]
@@ -221,21 +217,8 @@ class Ensemble:
         passes = [self.engine.run(np.ascontiguousarray(np.flip(data, flip))[None, None], folds) for flip in flips]
         total = torch.zeros(())
         for flip, each in zip(flips, passes, strict=True):
-            total = total + each.logits.flip([axis + 2 for axis in flip])
+            total = total + each.logits.cpu().flip([axis + 2 for axis in flip])
         return total / len(flips), passes[0].bottleneck
-
-
-def _features(bottlenecks: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32] | None:
-    """Means over the cells of each window's bottleneck, over all windows, in fewer dimensions.
-
-    A fixed random projection keeps distances (Johnson and Lindenstrauss), whatever the network's width.
-    """
-    if not bottlenecks:
-        return None
-    cells = [adaptive_avg_pool2d(torch.from_numpy(each), _CELLS).numpy().ravel() for each in bottlenecks]
-    mean = np.mean(cells, axis=0)
-    projection = np.random.default_rng(0).standard_normal((_FEATURES, mean.size)) / np.sqrt(_FEATURES)
-    return (projection @ mean).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def _importance(window: tuple[int, ...]) -> torch.Tensor:

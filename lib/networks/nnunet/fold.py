@@ -31,8 +31,9 @@ from torch.utils.tensorboard import SummaryWriter
 from lib.disk import write_json
 from lib.networks.children import child_process
 from lib.networks.nnunet.cross_validation import FoldDice
-from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, TRAINER, Run, Workspace
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, TRAINER, Workspace
 from lib.networks.progress import Epoch, append_epoch
+from lib.networks.workspace import Run
 from lib.refusals import Refusal
 
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
@@ -59,7 +60,7 @@ class FoldTrainer(nnUNetTrainer):
     def follow(self, workspace: Workspace, run: Run) -> None:
         """Take over a run's settings; to be called before :meth:`initialize`."""
         recipe = run.recipe
-        self.num_epochs, self.initial_lr = run.epochs, run.initial_lr
+        self.num_epochs, self.initial_lr = run.epochs, run.learning_rate
         self.num_iterations_per_epoch = recipe.iterations_per_epoch
         self.num_val_iterations_per_epoch = recipe.validation_iterations
         self.logger = _QuietLogger(self.output_folder, resume=False)
@@ -271,9 +272,7 @@ def train_fold(workspace: Workspace, fold: int, device: torch.device) -> None:
     Raises:
         Refusal: the parent's weights cannot be used.
     """
-    run = Run.read(workspace.run)
-    if run is None:
-        raise ValueError(f"{workspace.run} is not readable")
+    run = workspace.current()
     plans = json.loads(workspace.plans.read_text()) | {"continue_training": False}
     dataset = json.loads((workspace.preprocessed / "dataset.json").read_text())
     torch.manual_seed(run.seed + fold)  # the first weights

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.measures.overlap import dice
-from lib.networks.nnunet.dataset import UNJUDGED, Slice, read_slice
+from lib.networks.labels import UNJUDGED
+from lib.networks.nnunet.dataset import Slice, read_slice
 from lib.networks.nnunet.ensemble import Ensemble, label_of
 from lib.networks.nnunet.workspace import Workspace
 from lib.refusals import Refusal

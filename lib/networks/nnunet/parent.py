@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from lib.disk import write_json
-from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, DATASET, Run, Workspace
+from lib.networks.nnunet.workspace import CHECKPOINT, CONFIGURATION, DATASET, Workspace
+from lib.networks.workspace import Run
 from lib.refusals import Refusal
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from lib.disk import write_json
 from lib.networks.children import child_process
 from lib.networks.nnunet.dataset import SLICE_THICKNESS_MM
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Run, Workspace
+from lib.networks.nnunet.workspace import CONFIGURATION, DATASET, Workspace
 
 _FOREGROUND_SAMPLES = 10**7
 """Foreground pixels whose HU make the normalisation. nnU-Net's 10^8 are for volumes: a slice has some 30,000."""
@@ -69,9 +69,7 @@ def _limit_network(architecture: dict, features: tuple[int, ...]) -> None:
 
 def prepare(workspace: Workspace) -> None:
     """Make plans unless a parent's were taken over, and preprocess the slices that are not yet."""
-    run = Run.read(workspace.run)
-    if run is None:
-        raise ValueError(f"{workspace.run} is not readable")
+    run = workspace.current()
     if not _is_json(workspace.plans):
         # nnU-Net adds to plans that are there, and half a file of a killed process would stop it.
         workspace.plans.unlink(missing_ok=True)

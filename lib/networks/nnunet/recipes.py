@@ -25,7 +25,7 @@ class Recipe:
         features: channels of each stage from the finest to the coarsest; ``None`` for what nnU-Net plans.
         optimizer: "sgd", as nnU-Net trains, or "adamw", which is much further after the few hundred steps that a
             small machine has time for.
-        initial_lr: of a training from scratch.
+        learning_rate: of a training from scratch.
         fine_tune_lr: of a training from a parent's weights.
     """
 
@@ -39,7 +39,7 @@ class Recipe:
     spacing_mm: float
     features: tuple[int, ...] | None = None
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    initial_lr: float = 1e-2
+    learning_rate: float = 1e-2
     fine_tune_lr: float = 1e-3
 
 
@@ -69,7 +69,7 @@ _PRESETS = (
         spacing_mm=1.25,
         features=(8, 16, 32, 64, 128, 256, 256),
         optimizer="adamw",
-        initial_lr=2e-3,
+        learning_rate=2e-3,
         fine_tune_lr=5e-4,
     ),
     # 20 slices, five folds, in minutes on two cores: shows that everything works.
@@ -84,7 +84,7 @@ _PRESETS = (
         spacing_mm=3.0,
         features=(8, 16, 32, 64, 128),
         optimizer="adamw",
-        initial_lr=2e-3,
+        learning_rate=2e-3,
         fine_tune_lr=5e-4,
     ),
 )

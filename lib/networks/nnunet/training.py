@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from lib.disk import write_json
 from lib.networks.children import Child, wait
-from lib.networks.fold_runner import FoldRunner, places
 from lib.networks.nnunet.cross_validation import FoldDice, cross_validation
 from lib.networks.nnunet.dataset import Slice, splits, write_dataset
 from lib.networks.nnunet.parent import take_over_plans
 from lib.networks.nnunet.recipes import Recipe
-from lib.networks.nnunet.workspace import CHECKPOINT, Run, Workspace
+from lib.networks.nnunet.workspace import CHECKPOINT, Workspace
 from lib.networks.progress import Progress
-from lib.networks.results import CancelledError, TrainingResult, check_folds
-from lib.refusals import Refusal
+from lib.networks.results import TrainingResult
+from lib.networks.training import run_of, train_folds
+from lib.networks.workspace import Run
 
 FOLD = "lib.networks.nnunet.fold"
 
@@ -65,44 +63,25 @@ def train(
         CancelledError: ``cancelled`` said yes.
     """
     space = Workspace(workspace.resolve())
-    check_folds(slices, folds)
-    where = places(device, folds)
-    run = Run(
-        slices={s.key: (s.patient, s.fold) for s in sorted(slices, key=lambda s: s.key)},
+    run = run_of(
+        slices,
         classes=dict(classes),
         folds=folds,
         recipe=recipe,
         parent=str(parent.resolve()) if parent else "",
         seed=seed,
     )
-
-    def check_cancelled() -> None:
-        if cancelled():
-            raise CancelledError
-
-    space.root.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(space.lock, timeout=0):
-            _set_up(space, run, slices, check_cancelled)
-            wait(Child(space, "lib.networks.nnunet.plans", "preparation"), check_cancelled)
-            FoldRunner(
-                space,
-                where,
-                module=FOLD,
-                folds=run.folds,
-                epochs=run.epochs,
-                on_progress=on_progress,
-                check_cancelled=check_cancelled,
-            ).train()
-            return _finish(space, run, slices)
-    except Timeout as error:
-        raise Refusal("A training of this task is running already: wait until it is done.", status=409) from error
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise Refusal(
-                "The disk is full: make room, then start the training again and it continues.", status=409
-            ) from error
-        raise
+    return train_folds(
+        space,
+        run,
+        slices,
+        module=FOLD,
+        device=device,
+        prepare=partial(_prepare, space, run, slices),
+        finish=partial(_finish, space, run, slices),
+        on_progress=on_progress,
+        cancelled=cancelled,
+    )
 
 
 def unfinished(workspace: Path) -> Run | None:
@@ -110,32 +89,22 @@ def unfinished(workspace: Path) -> Run | None:
 
     The same slices, classes, recipe, parent and seed continue it, or give its result once more.
     """
-    return Run.read(Workspace(workspace.resolve()).run)
+    return Workspace(workspace.resolve()).unfinished()
 
 
 def discard(workspace: Path) -> None:
     """Remove a training whose result was taken, or is no longer wanted; preprocessed slices stay for the next one."""
-    _discard(Workspace(workspace.resolve()))
+    Workspace(workspace.resolve()).discard()
 
 
-def _discard(space: Workspace) -> None:
-    # What says that there is a run goes first: killed here, nothing half removed is continued.
-    space.run.unlink(missing_ok=True)
-    space.plans.unlink(missing_ok=True)
-    for folder in (space.results, space.model, space.progress(0).parent):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _set_up(space: Workspace, run: Run, slices: Sequence[Slice], check_cancelled: Callable[[], None]) -> None:
-    """Write what the children read; what belongs to another run goes, preprocessed slices stay."""
-    if Run.read(space.run) != run:
-        _discard(space)
-        shutil.rmtree(space.tensorboard, ignore_errors=True)
+def _prepare(space: Workspace, run: Run, slices: Sequence[Slice], check_cancelled: Callable[[], None]) -> None:
+    """Write what the children read, and let nnU-Net plan and preprocess; slices that are preprocessed already stay."""
     write_dataset(space, slices, run.classes, check_cancelled)
     if run.parent and not space.plans.is_file():
         take_over_plans(space, Path(run.parent), run)
     write_json(space.preprocessed / "splits_final.json", splits(slices, run.folds))
     run.write(space.run)
+    wait(Child(space, "lib.networks.nnunet.plans", "preparation"), check_cancelled)
 
 
 def _finish(space: Workspace, run: Run, slices: Sequence[Slice]) -> TrainingResult:
@@ -143,9 +112,7 @@ def _finish(space: Workspace, run: Run, slices: Sequence[Slice]) -> TrainingResu
     metrics = cross_validation(validations, tuple(run.classes), {s.case: (s.key, s.patient) for s in slices})
     if not space.model.is_dir():
         _assemble(space, run)
-    return TrainingResult(
-        results=space.model, metrics=metrics, seeds=tuple(run.seed + fold for fold in range(run.folds))
-    )
+    return TrainingResult(results=space.model, metrics=metrics, seeds=run.seeds)
 
 
 def _assemble(space: Workspace, run: Run) -> None:

@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lib.networks.nnunet.dataset import UNJUDGED, Slice, splits, write_dataset
+from lib.networks.labels import UNJUDGED
+from lib.networks.nnunet.dataset import Slice, splits, write_dataset
 from lib.networks.nnunet.workspace import Workspace
 from lib.networks.results import check_folds
 from lib.refusals import Refusal

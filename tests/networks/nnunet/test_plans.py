@@ -9,7 +9,8 @@ import pytest
 from lib.networks.nnunet.dataset import write_dataset
 from lib.networks.nnunet.plans import prepare
 from lib.networks.nnunet.recipes import RECIPES
-from lib.networks.nnunet.workspace import Run, Workspace
+from lib.networks.nnunet.workspace import Workspace
+from lib.networks.workspace import Run
 from tests.networks.nnunet.drawn_slices import CLASSES, slices
 
 
@@ -25,7 +26,7 @@ def plan(workspace: Workspace, recipe: str) -> dict:
     items = slices(4)
     write_dataset(workspace, items, CLASSES)
     patients = {s.key: (s.patient, s.fold) for s in items}
-    Run(slices=patients, classes=CLASSES, folds=2, recipe=RECIPES[recipe], parent="", seed=0).write(workspace.run)
+    Run(samples=patients, classes=CLASSES, folds=2, recipe=RECIPES[recipe], parent="", seed=0).write(workspace.run)
     prepare(workspace)
     return json.loads(workspace.plans.read_text())
 

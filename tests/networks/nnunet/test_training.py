@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.networks.nnunet.dataset import UNJUDGED, LoadedSlice, Slice
+from lib.networks.labels import UNJUDGED
+from lib.networks.nnunet.dataset import LoadedSlice, Slice
 from lib.networks.nnunet.judging import held_out_dice
 from lib.networks.nnunet.training import discard, train, unfinished
 from lib.networks.nnunet.workspace import Workspace
@@ -175,7 +176,7 @@ class TestContinuing:
     ) -> None:
         run = unfinished(interrupted)
         assert run is not None
-        assert set(run.slices) == {s.key for s in slices(4)}
+        assert set(run.samples) == {s.key for s in slices(4)}
         told: list[tuple[int, int]] = []
         result = train(
             interrupted, slices(4), CLASSES, TINY, folds=2, on_progress=lambda p: told.append((p.fold, p.epoch))

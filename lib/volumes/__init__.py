@@ -1,0 +1,1 @@
+"""Networks that label volumes, for instance whole-body composition: their training, and ensembles of their folds."""
