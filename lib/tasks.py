@@ -114,7 +114,7 @@ _ROWS = (
         description="27 muscles of hip and thigh, femur and iliac bone (Kim 2024)",
         schema=schemas.THIGH_MUSCLES,
         dimension=3,
-        cold_start=None,
+        cold_start=answers.answer_thigh_muscles,
     ),
 )
 

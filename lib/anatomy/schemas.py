@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 
@@ -54,13 +54,22 @@ class Structure:
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """The structures of one task, in the order of their ids."""
+    """The structures of one task, in the order of their ids.
+
+    Attributes:
+        task: whose they are.
+        structures: what is labelled and stored.
+        guides: what an answer may show besides, for an annotator to draw by; it is never stored. Their ids go on from
+            those of the structures.
+    """
 
     task: str
     structures: tuple[Structure, ...]
+    guides: tuple[Structure, ...] = ()
 
     def __post_init__(self) -> None:
-        if [s.id for s in self.structures] != list(range(1, len(self.structures) + 1)):
+        ids = [s.id for s in (*self.structures, *self.guides)]
+        if ids != list(range(1, len(ids) + 1)):
             raise ValueError(f"the ids of {self.task} must run from 1 without gaps: Slicer maps them by position")
 
     def __iter__(self) -> Iterator[Structure]:
@@ -88,6 +97,11 @@ class LabelSchema:
     def names(self) -> tuple[str, ...]:
         """The names in ascending order of id."""
         return tuple(s.name for s in self.structures)
+
+    @cached_property
+    def shown(self) -> LabelSchema:
+        """What a client is offered: the structures and the guides."""
+        return LabelSchema(self.task, (*self.structures, *self.guides))
 
 
 def _schema(task: str, *structures: tuple) -> LabelSchema:
@@ -262,12 +276,32 @@ BODY_COMPOSITION = _schema(
     ),
 )
 
-# Kim 2024, Table 1: 27 muscles in five groups and two bones; the psoas is called psoas_major here so that names are
-# unique over all tasks. A muscle whose own code no public terminology confirmed carries the next broader one.
-THIGH_MUSCLES = _schema(
+# Kim 2024 does not say where psoas and iliacus become iliopsoas; this is the rule here.
+_ILIOPSOAS_RULE = (
+    "On each side a slice holds either iliopsoas or psoas_major and iliacus, never both: they become iliopsoas on the "
+    "highest slice on which no plane of fat runs all the way between them, at the latest at the roof of the acetabulum."
+)
+_THIGH_DEFINITIONS = {
+    "vastus_intermedius": "In front of and beside the shaft of the femur, under rectus_femoris; where it has grown "
+    "together with vastus_lateralis, divided along the line that continues the last visible plane of fat.",
+    "adductor_magnus": "With its part to the knee (hamstring part) and adductor minimus.",
+    "biceps_femoris": "Long and short head.",
+    "obturator_internus": "With the gemelli.",
+    "iliacus": f"The muscle in the iliac fossa above its union with the psoas. {_ILIOPSOAS_RULE}",
+    "iliopsoas": f"Psoas and iliacus together, down to the lesser trochanter. {_ILIOPSOAS_RULE}",
+    "psoas_major": f"Psoas major (and minor) above its union with the iliacus. {_ILIOPSOAS_RULE}",
+    "abdominal_oblique": "External and internal oblique; transversus abdominis belongs to no class.",
+    "femur": "With its marrow, from the head to the condyles, and an implant in it; the patella belongs to no class.",
+    "iliac_bone": "The whole hip bone of both sides (ilium, ischium and pubis) with its marrow, without the sacrum.",
+}
+
+# Kim 2024, Methods, ground truth labeling: 27 muscles in five groups and two bones; the psoas is called psoas_major
+# here so that names are unique over all tasks. A muscle whose own code no public terminology confirmed carries the next
+# broader one.
+_THIGH_STRUCTURES = _schema(
     "thigh_muscles",
     *(
-        (name, color, Code(value, meaning), "", ANATOMICAL_STRUCTURE, group)
+        (name, color, Code(value, meaning), _THIGH_DEFINITIONS.get(name, ""), ANATOMICAL_STRUCTURE, group)
         for name, value, meaning, group, color in (
             ("sartorius", "50092008", "Muscle of thigh", "anterior", (230, 25, 75)),
             ("rectus_femoris", "72226001", "Rectus femoris muscle", "anterior", (255, 110, 110)),
@@ -302,6 +336,20 @@ THIGH_MUSCLES = _schema(
     ),
 )
 
+THIGH_MUSCLES = replace(
+    _THIGH_STRUCTURES,
+    guides=(
+        Structure(
+            "muscle_compartment",
+            len(_THIGH_STRUCTURES) + 1,
+            (128, 128, 128),
+            Code("102292000", "Muscle of lower limb"),
+            "The outline of all muscles together with the fat between them, to draw within. It is never stored: "
+            "paint the muscles over it.",
+        ),
+    ),
+)
+
 # What is stored. Names are unique over these, so a name alone says which task a segment belongs to.
 STORED_SCHEMAS: dict[str, LabelSchema] = {
     schema.task: schema for schema in (L3_MUSCLE, L3_TISSUE, BODY_COMPOSITION, THIGH_MUSCLES, L3_SLICE)
@@ -323,6 +371,10 @@ SCHEMAS: dict[str, LabelSchema] = {**STORED_SCHEMAS, SARCOPENIA.task: SARCOPENIA
 
 # Classes that are also reported together, where a schema holds all of them.
 TOGETHER: dict[str, tuple[str, ...]] = {"skeletal_muscle": L3_MUSCLE.names}
+
+
+# Names that are shown and never stored.
+GUIDES: frozenset[str] = frozenset(guide.name for schema in STORED_SCHEMAS.values() for guide in schema.guides)
 
 
 def task_of(name: str) -> str | None:

@@ -13,6 +13,7 @@ from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SARCOPENIA
 from lib.cold_start.body import segment_body
 from lib.cold_start.l3 import L3Segmentation, segment_l3
 from lib.cold_start.levels import SpineLevels, find_levels
+from lib.cold_start.thigh import segment_thigh
 from lib.cold_start.vertebrae import label_vertebrae, mark_slice
 from lib.images import CTImage
 from lib.refusals import Refusal
@@ -32,7 +33,7 @@ class Answer:
     """An answer in the voxel order of ``image.canonical()``.
 
     Attributes:
-        label: ids of the task's schema, shape of the image.
+        label: ids of the task's schema and its guides, shape of the image.
         method: how it was made; ``landmarks`` or ``thresholds`` here, ``single_fold`` or ``ensemble`` from a model.
         slice_index: the slice that was taken, ``None`` where the whole volume is labelled.
         level: what that slice shows, as far as it is known.
@@ -191,6 +192,12 @@ def answer_sarcopenia(image: CTImage, chosen: ChosenSlice) -> Answer:
 def answer_body_composition(image: CTImage) -> Answer:
     """The seven classes of Lee 2021 in every voxel."""
     found = segment_body(image)
+    return Answer(label=found.label, method="thresholds", doubt=found.doubt, warnings=found.warnings)
+
+
+def answer_thigh_muscles(image: CTImage) -> Answer:
+    """Femur and iliac bone, and as a guide the outline of all muscles; no muscle by its name."""
+    found = segment_thigh(image)
     return Answer(label=found.label, method="thresholds", doubt=found.doubt, warnings=found.warnings)
 
 

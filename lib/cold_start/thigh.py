@@ -1,0 +1,245 @@
+"""Thigh bones, hip bones and the outline of the muscles of hip and thigh on CT, without trained weights.
+
+The geometry is worked out on the coarse copy on which body composition is; the borders of the bones are then drawn at
+full resolution, slice by slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lib.anatomy.schemas import BODY_COMPOSITION, THIGH_MUSCLES
+from lib.cold_start.body import segment_body
+from lib.cold_start.body_grid import Grid, Mask, by_slice, closed, dilated
+from lib.cold_start.femur_shaft import Section, Sections, femur_below, find_shafts
+from lib.cold_start.hip_joint import Head, Places, find_heads, hip_bones, proximal_femur, refined
+from lib.images import CTImage
+from lib.images.arms import without_arms
+from lib.refusals import Refusal
+
+THREADS = 2
+SHORTEST_MM = 30.0
+ORGANS_CM2 = 15.0
+PLANES_MM = 5.0
+"""Half the width of the planes of fat between muscles that the outline runs across."""
+SPONGY_HU, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2 = 130.0, 4.0, 0.15, 70.0
+HIP_JOINT_MM = 1.7
+CORTEX_HU, METAL_HU, METAL_CM3 = 180.0, 2500.0, 1.0
+STUMP_MM = 40.0
+
+_BODY = BODY_COMPOSITION.ids
+_ORGANS = (_BODY["internal_organs_and_vessels"], _BODY["abdominal_visceral_fat"])
+_COMPARTMENT = THIGH_MUSCLES.shown["muscle_compartment"].id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThighSegmentation:
+    """What can be told of hip and thigh without knowing the muscles.
+
+    Attributes:
+        label: ids of :data:`lib.anatomy.schemas.THIGH_MUSCLES` for the bones and of its guide for the outline of the
+            muscles, in the shape of the image given.
+        doubt: 0 (clear) to 1.
+        warnings: what the reader of the result ought to know, one sentence each.
+    """
+
+    label: NDArray[np.uint8]
+    doubt: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bones:
+    """Masks of the coarse grid, and what was noticed."""
+
+    femur: Mask
+    hip: Mask
+    lowest: int
+    knees: tuple[bool, ...]
+    heads: tuple[Head, ...]
+    shafts: tuple[list[Section], ...]
+
+
+def segment_thigh(image: CTImage) -> ThighSegmentation:
+    """Segment femur and iliac bone, and outline the muscles between knee and iliac crest.
+
+    Args:
+        image: a volume of hips or thighs, axes in the order of :meth:`CTImage.canonical`.
+
+    Raises:
+        Refusal: the image is too short, or shows neither a thigh bone nor a hip bone.
+    """
+    height_mm = image.shape[2] * float(image.spacing[2])
+    if height_mm < SHORTEST_MM:
+        raise Refusal(
+            f"Without a trained model, bones of hip and thigh are told by their course over {SHORTEST_MM:.0f} mm or "
+            f"more; this image is {height_mm:.0f} mm high."
+        )
+    hu = np.asfortranarray(image.hu)
+    grid = Grid.of(image.shape, image.spacing)
+    coarse = CTImage(hu=grid.means(hu), affine=np.diag([*grid.spacing, 1.0]))
+    body = segment_body(coarse).label
+    bones = _find_bones(coarse.hu, body, hu, grid)
+    if not bones.femur.any() and not bones.hip.any():
+        raise Refusal("Neither a thigh nor a hip is in view: no thigh bone and no hip bone was found.")
+    compartment = _compartment(body, bones, grid.spacing)
+    label = np.zeros(image.shape, np.uint8, order="F")
+    parts = {THIGH_MUSCLES.ids["femur"]: bones.femur, THIGH_MUSCLES.ids["iliac_bone"]: bones.hip}
+    near = dilated(bones.femur | bones.hip, 1.1 * float(grid.spacing.max()), grid.spacing)
+
+    def fill(k: int) -> None:
+        label[:, :, k] = _label_slice(hu[:, :, k], grid, parts, near, compartment, k)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(fill, range(image.shape[2])))
+    warnings = (*_views(bones, body, grid), *_metal(hu, label, image.voxel_cm3))
+    sure = bool(bones.heads) + bool(bones.shafts)
+    return ThighSegmentation(label=label, doubt=1.0 - 0.35 * sure, warnings=warnings)
+
+
+def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Grid) -> _Bones:
+    spacing = grid.spacing
+    plane = (float(spacing[0]), float(spacing[1]))
+    limbs = np.stack([without_arms(body[:, :, k] > 0, plane) for k in range(body.shape[2])], axis=2)
+    bone = (body == _BODY["bone"]) & limbs
+    organs_cm2 = np.isin(body, _ORGANS).sum(axis=(0, 1)) * plane[0] * plane[1] / 100
+    pelvic = organs_cm2 > ORGANS_CM2
+    _fill_knees(bone, hu, limbs & ~pelvic, plane)
+    heads = tuple(refined(head, hu, spacing) for head in find_heads(bone, pelvic, spacing))
+    sections = Sections(bone, spacing)
+    shafts = find_shafts(sections, body == _BODY["muscle"], limbs, heads)
+    femur, knees = np.zeros_like(bone), []
+    for head in heads:
+        femur |= proximal_femur(bone, head, spacing)
+    top = int((heads[0].middle[2] - heads[0].radius) / spacing[2]) if heads else body.shape[2]
+    for shaft in shafts:
+        own = [head for head in heads if (np.mean([s.middle[0] for s in shaft]) - head.middle[0]) * head.outwards > -20]
+        head = min(own, key=lambda head: abs(head.middle[0] - shaft[-1].middle[0]), default=None)
+        top = int((head.middle[2] - head.radius) / spacing[2]) if head else body.shape[2]
+        below, knee = femur_below(sections, shaft, top)
+        femur |= below
+        knees.append(knee)
+    hip = _find_hip(bone & ~femur, body, heads, fine_hu, grid) if pelvic.any() else np.zeros_like(bone)
+    seen = np.flatnonzero((femur | hip).any(axis=(0, 1)))
+    return _Bones(
+        femur=femur,
+        hip=hip,
+        lowest=int(seen[0]) if seen.size else 0,
+        knees=tuple(knees),
+        heads=heads,
+        shafts=tuple(shafts),
+    )
+
+
+def _fill_knees(bone: Mask, hu: NDArray, legs: Mask, plane: tuple[float, float]) -> None:
+    """Fill, in place, what the thin cortex of condyles encloses, in slices without organs."""
+    pixel_cm2 = plane[0] * plane[1] / 100
+    for k in np.flatnonzero(legs.any(axis=(0, 1))):
+        ring = closed(bone[:, :, k] | (legs[:, :, k] & (hu[:, :, k] > SPONGY_HU)), CORTEX_GAP_MM, np.array(plane))
+        pieces, _ = ndimage.label(ndimage.binary_fill_holes(ring))
+        size = np.bincount(pieces.ravel()) * pixel_cm2
+        own = np.bincount(pieces.ravel(), bone[:, :, k].ravel()) * pixel_cm2
+        keep = (own > OWN_SHARE * size) & (size < LARGEST_SECTION_CM2)
+        keep[0] = False
+        bone[:, :, k] |= keep[pieces] & legs[:, :, k]
+
+
+def _find_hip(
+    bone: Mask, body: NDArray[np.uint8], heads: tuple[Head, ...], fine_hu: NDArray, grid: Grid
+) -> Mask:
+    """The hip bones, parted from the sacrum on a finer grid: the joint is a line of two millimetres."""
+    steps = [max(1, int(HIP_JOINT_MM / mm)) for mm in grid.fine_spacing[:2]]
+    steps = [step if factor % step == 0 else 1 for step, factor in zip(steps, grid.factors, strict=False)]
+    finer = Grid(
+        factors=(steps[0], steps[1], grid.factors[2]), fine_shape=grid.fine_shape, fine_spacing=grid.fine_spacing
+    )
+    repeats = [factor // step for factor, step in zip(grid.factors, steps, strict=False)]
+    larger = np.repeat(np.repeat(bone, repeats[0], axis=0), repeats[1], axis=1)[: finer.shape[0], : finer.shape[1]]
+    at = Places(bone.shape, grid.spacing)
+    canal = (body == _BODY["central_nervous_system"]).any(axis=(1, 2))
+    if heads:
+        middle = float(np.mean([head.middle[0] for head in heads]))
+    elif canal.any():
+        middle = float(at.x[canal].mean())
+    else:
+        middle = float(at.x[(body > 0).any(axis=(1, 2))].mean())
+    hip = hip_bones(larger, finer.means(fine_hu), heads, middle, finer.spacing)
+    onto = Grid(factors=(repeats[0], repeats[1], 1), fine_shape=finer.shape, fine_spacing=tuple(finer.spacing))
+    return onto.means(hip) > 0.5  # type: ignore[no-any-return]
+
+
+def _compartment(body: NDArray[np.uint8], bones: _Bones, spacing: NDArray[np.float64]) -> Mask:
+    """The muscles from the knee to the iliac crest with the fat between them, without the bones."""
+    seen = np.flatnonzero((bones.femur | bones.hip).any(axis=(0, 1)))
+    muscle = body == _BODY["muscle"]
+    muscle[:, :, : seen[0]] = False
+    muscle[:, :, seen[-1] + 1 :] = False
+    plane = np.array([spacing[0], spacing[1]])
+    solid = by_slice(partial(closed, mm=PLANES_MM, spacing=plane), muscle | bones.femur)
+    solid = by_slice(ndimage.binary_fill_holes, solid)
+    within = muscle | (body == _BODY["subcutaneous_fat"])
+    return solid & within & ~bones.femur & ~bones.hip
+
+
+def _label_slice(
+    hu: NDArray, grid: Grid, parts: Mapping[int, Mask], near: Mask, compartment: Mask, k: int
+) -> NDArray[np.uint8]:
+    """Bones to the edge of their cortex, each voxel to the nearer one; the outline around them."""
+    label = np.zeros(hu.shape, np.uint8)
+    label[grid.fine_slice(compartment, k) > 0.5] = _COMPARTMENT
+    shares = {value: grid.fine_slice(mask, k) for value, mask in parts.items()}
+    share = sum(shares.values())
+    assert isinstance(share, np.ndarray)
+    cortex = (grid.fine_slice(near, k) > 0.3) & (hu > CORTEX_HU)
+    bone = (cortex & (share > 0.02)) | (share > 0.75)
+    if not bone.any():
+        return label
+    box = ndimage.find_objects(bone.astype(np.uint8))[0]
+    inner = np.pad(bone[box], 3)
+    bone[box] |= ndimage.binary_fill_holes(ndimage.binary_closing(inner, iterations=2))[3:-3, 3:-3]
+    bone &= (share > 0.4) | cortex
+    values = np.array(list(shares))
+    nearest = values[np.argmax(np.stack(list(shares.values())), axis=0)]
+    label[bone] = nearest[bone]
+    return label
+
+
+def _views(bones: _Bones, body: NDArray[np.uint8], grid: Grid) -> tuple[str, ...]:
+    """What of hips and thighs is not in view."""
+    spacing = grid.spacing
+    warnings = []
+    if not bones.shafts:
+        warnings.append("No shaft of a thigh bone is in view; the muscles of the thigh are not, or only in part.")
+    elif len(bones.shafts) == 1:
+        warnings.append("Only one thigh bone was found: one leg is in view, or the other has none.")
+    if bones.shafts and not bones.heads:
+        warnings.append("The hips are not in view as a whole: the upper ends of the muscles are missing.")
+    if bones.shafts and not any(bones.knees):
+        warnings.append("No knee is in view: the lower ends of the muscles are missing.")
+    for shaft, knee in zip(bones.shafts, bones.knees, strict=True):
+        x = int(np.mean([section.middle[0] for section in shaft]) / spacing[0])
+        reach = round(70 / float(spacing[0]))
+        leg = (body[max(0, x - reach) : x + reach] > 0).any(axis=(0, 1))
+        own = np.zeros(body.shape, bool)
+        own[max(0, x - reach) : x + reach] = bones.femur[max(0, x - reach) : x + reach]
+        end = int(np.flatnonzero(own.any(axis=(0, 1)))[0])
+        if not knee and end * float(spacing[2]) > STUMP_MM and not leg[: max(1, end // 2)].any():
+            warnings.append("A thigh ends above the knee, as after an amputation: its volumes are those of a stump.")
+    return tuple(warnings)
+
+
+def _metal(hu: NDArray, label: NDArray[np.uint8], voxel_cm3: float) -> tuple[str, ...]:
+    cm3 = float(np.count_nonzero((hu > METAL_HU) & (label > 0))) * voxel_cm3
+    if cm3 < METAL_CM3:
+        return ()
+    return (
+        f"There is metal in hip or thigh ({cm3:.0f} cm³): it counts as bone, and HU and borders beside it are not to be "
+        "trusted.",
+    )

@@ -1,0 +1,55 @@
+"""How far the surfaces of two segmentations of one structure lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.metrics.utils import get_edge_surface_distance
+from scipy import ndimage
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurfaceDistances:
+    """Two distances between surfaces, mm.
+
+    Attributes:
+        assd_mm: average symmetric surface distance, the mean over the surface voxels of both (Heimann 2009).
+        hausdorff_mm: the largest distance of a surface voxel of either to the other's surface.
+    """
+
+    assd_mm: float
+    hausdorff_mm: float
+
+
+def surface_distances(
+    found: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_], spacing: Sequence[float] | npt.NDArray[np.float64]
+) -> SurfaceDistances | None:
+    """Distances between the surfaces of two masks, by MONAI's metrics.
+
+    Surface voxels are those with a face towards outside the mask, or at the edge of the image; distances are those of
+    their centres.
+
+    Args:
+        found: mask ``(i, j, k)``.
+        reference: mask of the same shape.
+        spacing: voxel size in mm along each axis of the arrays; axes at right angles.
+
+    Returns:
+        ``None`` where one of the masks is empty: there is no distance to what is not there.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if found.shape != reference.shape:
+        raise ValueError(f"masks of shape {found.shape} and {reference.shape} cannot be compared")
+    if not found.any() or not reference.any():
+        return None
+    box = ndimage.find_objects((found | reference).astype(np.uint8))[0]
+    masks = (torch.from_numpy(np.ascontiguousarray(mask[box])) for mask in (found, reference))
+    _, distances, _ = get_edge_surface_distance(*masks, spacing=[float(mm) for mm in spacing], symmetric=True)
+    both = torch.cat(distances).double()
+    return SurfaceDistances(assd_mm=float(both.mean()), hausdorff_mm=float(both.max()))
