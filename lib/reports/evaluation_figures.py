@@ -1,0 +1,199 @@
+"""The papers' figures: Dice as boxes, agreement, Bland-Altman, distances of the slice, cut-offs, ROC, heat maps.
+
+Colours are those of Okabe and Ito, which colour-blind people tell apart; sources also differ in their markers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lib.evaluation.agreement_summary import Agreement
+from lib.evaluation.estimates import Estimate, finite_pairs
+from lib.evaluation.level_errors import SUCCESS_MM
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DPI = 200
+_STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sarcopenia",
+}
+_MOST_PANELS_ACROSS = 3
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write a figure as PNG and SVG."""
+    paths = folder / f"{name}.png", folder / f"{name}.svg"
+    with mpl.rc_context(_STYLE):
+        figure.savefig(paths[0], dpi=_DPI)
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def box_figure(values: Mapping[str, Mapping[str, Sequence[float]]], *, label: str, line: float | None = None) -> Figure:
+    """A box for each structure and source: median, quartiles, whiskers to 1.5 interquartile ranges (Yu 2026, Figure 2).
+
+    Args:
+        values: source to structure to the values of its cases.
+        label: of the axis, with the unit.
+        line: a value that is marked.
+    """
+    structures = list(dict.fromkeys(name for each in values.values() for name in each))
+    sources = list(values)
+    with mpl.rc_context(_STYLE):
+        height = 1.2 + len(structures) * max(0.32, 0.2 * len(sources) + 0.12)
+        figure, axes = _figure(7.0, height)
+        step = 0.8 / len(sources)
+        for number, source in enumerate(sources):
+            colour = COLOURS[number % len(COLOURS)]
+            places = [index + (number - (len(sources) - 1) / 2) * step for index in range(len(structures))]
+            drawn = [list(values[source].get(name, ())) for name in structures]
+            axes.boxplot(
+                drawn,
+                positions=places,
+                widths=step * 0.8,
+                orientation="horizontal",
+                patch_artist=True,
+                boxprops={"facecolor": colour, "edgecolor": "black", "linewidth": 0.8},
+                medianprops={"color": "black", "linewidth": 1.4},
+                flierprops={"marker": _MARKERS[number % len(_MARKERS)], "markersize": 3, "markeredgecolor": colour},
+                manage_ticks=False,
+            )
+        axes.set_yticks(range(len(structures)), [_named(name) for name in structures])
+        axes.set_ylim(len(structures) - 0.5, -0.5)
+        axes.set_xlabel(label)
+        if line is not None:
+            axes.axvline(line, color="black", linestyle=":", linewidth=1)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        if len(sources) > 1:
+            _legend_above(figure, [Patch(facecolor=_colour(i), edgecolor="black", label=s) for i, s in enumerate(sources)])
+    return figure
+
+
+def agreement_figure(
+    panels: Mapping[str, tuple[Sequence[float | None], Sequence[float | None], Agreement]], *, quantity: str, unit: str
+) -> Figure:
+    """Found against reference with identity and regression line (Yu 2026, Figures 3 and 5).
+
+    Args:
+        panels: title to reference, found, and how far they agree.
+        quantity: what is measured.
+        unit: its unit.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, every = _panels(len(panels))
+        for axes, (title, (reference, found, agreement)) in zip(every, panels.items(), strict=True):
+            x, y = finite_pairs(reference, found)
+            axes.scatter(x, y, s=14, color=COLOURS[0], alpha=0.7, linewidth=0)
+            low, high = _range(np.concatenate([x, y]))
+            axes.plot([low, high], [low, high], color="black", linestyle="--", linewidth=1, label="identity")
+            if agreement.r.value is not None:
+                slope, offset = np.polyfit(x, y, 1)
+                axes.plot([low, high], [slope * low + offset, slope * high + offset], color=COLOURS[5], label="regression")
+            axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=title)
+            axes.set_xlabel(f"{quantity}, reference ({unit})")
+            axes.set_ylabel(f"{quantity}, found ({unit})")
+            r = "r not defined" if agreement.r.value is None else f"r = {agreement.r.value:.3f}"
+            axes.text(0.97, 0.04, f"{r}\nn = {agreement.cases}", transform=axes.transAxes, ha="right", va="bottom")
+            axes.legend(loc="upper left", frameon=False)
+    return figure
+
+
+def bland_altman_figure(
+    panels: Mapping[str, tuple[Sequence[float | None], Sequence[float | None], Agreement]], *, quantity: str, unit: str
+) -> Figure:
+    """Difference against mean with bias and 95 % limits of agreement (Yu 2026, Figure 4; Ha 2021, Figure 5)."""
+    with mpl.rc_context(_STYLE):
+        figure, every = _panels(len(panels))
+        for axes, (title, (reference, found, agreement)) in zip(every, panels.items(), strict=True):
+            x, y = finite_pairs(reference, found)
+            axes.scatter((x + y) / 2, y - x, s=14, color=COLOURS[0], alpha=0.7, linewidth=0)
+            of = agreement.bland_altman
+            lines = ((of.upper, "upper limit", "--"), (of.bias, "bias", "-"), (of.lower, "lower limit", "--"))
+            for value, name, style in lines:
+                if value.value is None:
+                    continue
+                axes.axhline(value.value, color="black" if name == "bias" else COLOURS[5], linestyle=style, linewidth=1)
+                if value.low is not None and value.high is not None:
+                    axes.axhspan(value.low, value.high, color="#bbbbbb", alpha=0.3, linewidth=0)
+            axes.set(title=title)
+            axes.set_xlabel(f"{quantity}, mean of both ({unit})")
+            axes.set_ylabel(f"found − reference ({unit})")
+            axes.margins(y=0.25)
+            _name_lines(axes, [(value, name) for value, name, _ in lines])
+    return figure
+
+
+def levels_figure(distances: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Distances of the slice of L3 by group, with the 10 mm within which it counts as found (Ha 2021, Figure 4)."""
+    return box_figure(distances, label="distance to the slice of L3 (mm)", line=SUCCESS_MM)
+
+
+def _name_lines(axes: Axes, lines: Sequence[tuple[Estimate, str]]) -> None:
+    """Names beside the right end of horizontal lines, apart from each other even where the lines are not."""
+    known = [(value.value, name) for value, name in lines if value.value is not None]
+    low, high = axes.get_ylim()
+    least, last = 0.07 * (high - low), np.inf
+    for value, name in known:  # from the highest down
+        place = min(value, last - least)
+        last = place
+        axes.annotate(
+            f"{name}\n{value:+.2f}".replace("-", "−"),
+            (1.01, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+        )
+
+
+def _named(structure: str) -> str:
+    return structure.replace("_", " ")
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    if not values.size:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    across = min(count, _MOST_PANELS_ACROSS)
+    down = -(-count // across)
+    figure = Figure(figsize=(4.6 * across, 4.2 * down), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for spare in grid[count:]:
+        spare.remove()
+    return figure, list(grid[:count])
+
+
+def _legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=min(3, len(handles)), frameon=False)
