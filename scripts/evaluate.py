@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.anatomy.schemas import STORED_SCHEMAS
+from lib.anatomy.schemas import STORED_SCHEMAS, LabelSchema
 from lib.disk import make_folder, write_file
+from lib.images import PatientFacts
 from lib.models import Registry
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from scripts.command import Stop, run_command
 from scripts.evaluation.cases import LabelledCase, cases_of_folder, cases_of_store, is_store
+from scripts.evaluation.outcomes import Call, Questions, Regression, add_outcomes, check, measurements_of
 from scripts.evaluation.readings import readings_of
 from scripts.evaluation.report import (
     Report,
@@ -40,7 +42,7 @@ from scripts.evaluation.report import (
 from scripts.evaluation.run import Evaluation, Results
 from scripts.evaluation.sources import SYNTAX, Models, Source, open_sources
 from scripts.evaluation.subgroups import DEFAULT, Grouping, row_of
-from scripts.evaluation.tables import Row, merged, read_case_table
+from scripts.evaluation.tables import Row, merged, number_in, read_case_table, truth_in
 from scripts.serve import MODELS
 
 
@@ -52,26 +54,18 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = parse(arguments)
     schema = STORED_SCHEMAS[options.task]
+    if options.labels is None and options.measurements is None:
+        raise Stop("There is nothing to evaluate: give --labels, or --measurements with --outcomes.")
     try:
         groupings = [Grouping.parse(text) for text in dict.fromkeys((*DEFAULT, *options.subgroup))]
         table = merged(read_case_table(path) for path in options.facts)
-        registry = Registry(options.models)
-        models = Models(task=options.task, registry=registry, cache=registry.compiled, own_slice=options.own_slice)
-        sources = open_sources(options.versions, models, schema)
-        store = CaseStore(options.labels, index_url=options.index_url) if is_store(options.labels) else None
-        try:
-            cases = cases_of_store(store, schema.task) if store else cases_of_folder(options.labels, options.images)
-            if not cases:
-                raise Stop(f"There is no label of {schema.task} in {options.labels}.")
-            results = Evaluation(schema=schema, sources=sources).run(_followed(cases, quiet=options.quiet))
-            second = readings_of(store, schema) if store else Results()
-        finally:
-            if store:
-                store.close()
+        outcomes = merged(read_case_table(path) for path in options.outcomes)
+        measured = read_case_table(options.measurements) if options.measurements else {}
+        report = Report(title=f"Evaluation of {schema.task}")
+        results, second = compare_labels(options, schema, report, table) if options.labels else (Results(), Results())
     except Refusal as refusal:
         raise Stop(str(refusal)) from refusal
     known = {name: row_of(case.facts, table.get(case.name, {})) for name, case in results.read.items()}
-    report = Report(title=f"Evaluation of {schema.task}", facts=facts_of(results, cases, sources, table))
     answered = {source: each for source, each in results.comparisons.items() if each}
     if answered:
         add_overlap(report, schema, answered)
@@ -79,7 +73,18 @@ def main(arguments: Sequence[str]) -> int:
     add_levels(report, results, known)
     if answered:
         add_subgroups(report, schema, answered, groupings, known)
-    add_readers(report, schema, second)
+    if options.labels:
+        add_readers(report, schema, second)
+    if outcomes:
+        if not measured and answered:
+            source, cases = next(iter(answered.items()))
+            measured = measurements_of(cases, unit_of(schema)[1].replace("²", "2").replace("³", "3"), known)
+            report.facts.append(f"Outcomes are held against the measurements of {source}.")
+        people = merged([table, known, outcomes])
+        rows = {case: row_of(PatientFacts(), {**people.get(case, {}), **row}) for case, row in measured.items()}
+        questions = questions_of(options, measured, outcomes)
+        check(questions, rows)
+        add_outcomes(report, questions, rows)
     try:
         make_folder(options.out)
         report.write(options.out)
@@ -89,6 +94,61 @@ def main(arguments: Sequence[str]) -> int:
         raise Stop(f"{error.filename or options.out} cannot be written ({error.strerror or error}).") from error
     print(f"{len(results.read)} cases, {len(results.skipped)} without a comparison: {options.out / 'evaluation.md'}")
     return 0
+
+
+def compare_labels(
+    options: argparse.Namespace, schema: LabelSchema, report: Report, table: Mapping[str, Row]
+) -> tuple[Results, Results]:
+    """Compare every source with the labels, and labels with their blind second readings.
+
+    Raises:
+        Stop: a source is none, or there is no label.
+        Refusal: a version or the store cannot be used.
+    """
+    registry = Registry(options.models)
+    models = Models(task=schema.task, registry=registry, cache=registry.compiled, own_slice=options.own_slice)
+    sources = open_sources(options.versions, models, schema)
+    store = CaseStore(options.labels, index_url=options.index_url) if is_store(options.labels) else None
+    try:
+        cases = cases_of_store(store, schema.task) if store else cases_of_folder(options.labels, options.images)
+        if not cases:
+            raise Stop(f"There is no label of {schema.task} in {options.labels}.")
+        followed = tqdm(cases, unit="case", disable=options.quiet)
+        results = Evaluation(schema=schema, sources=sources).run(followed)
+        second = readings_of(store, schema) if store else Results()
+    finally:
+        if store:
+            store.close()
+    report.facts += facts_of(results, cases, sources, table)
+    return results, second
+
+
+def questions_of(options: argparse.Namespace, measured: Mapping[str, Row], outcomes: Mapping[str, Row]) -> Questions:
+    """What is asked of the outcomes; by default every measurement of this evaluation is correlated with all of them.
+
+    Raises:
+        Stop: measurements of a table are to be chosen.
+    """
+    columns = dict.fromkeys(name for row in measured.values() for name in row)
+    if options.measurements and not options.measure:
+        raise Stop(f"Name the measurements that count with --measure; there are: {', '.join(columns)}.")
+    others = dict.fromkeys(name for row in outcomes.values() for name in row)
+    own = ("case", "file", *PatientFacts.__dataclass_fields__)
+    return Questions(
+        measures=options.measure or list(columns),
+        others=[
+            name
+            for name in others
+            if name not in own
+            and any(
+                number_in(row.get(name)) is not None or truth_in(row.get(name)) is not None for row in outcomes.values()
+            )
+        ],
+        outcomes=options.outcome,
+        adjust=options.adjust,
+        calls=[Call.parse(text) for text in options.call],
+        regressions=[Regression.parse(text) for text in options.cut_off],
+    )
 
 
 def facts_of(
@@ -112,9 +172,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="evaluate.py", description="Compare models with labels, as the papers print it."
     )
     parser.add_argument("task", choices=list(STORED_SCHEMAS))
-    parser.add_argument(
-        "--labels", type=Path, required=True, help="a studies folder with its labels, or a folder of label files"
-    )
+    parser.add_argument("--labels", type=Path, help="a studies folder with its labels, or a folder of label files")
     parser.add_argument("--images", type=Path, help="the CTs of a folder of label files, under the same names")
     parser.add_argument("--versions", nargs="+", default=[], metavar="SOURCE", help=SYNTAX)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
@@ -138,12 +196,33 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="COLUMN",
         help="more groups: a column of the facts, or COLUMN>NUMBER (always: sex, age, BMI and scan range)",
     )
+    asked = parser.add_argument_group("outcomes and other measurements of the patients")
+    asked.add_argument(
+        "--outcomes", type=Path, action="append", default=[], metavar="CSV", help="a column case, and any others"
+    )
+    asked.add_argument(
+        "--measurements",
+        type=Path,
+        metavar="CSV",
+        help="of the CTs, such as analysis.csv; else those of the first source",
+    )
+    asked.add_argument("--measure", nargs="+", default=[], metavar="COLUMN", help="measurements that count")
+    asked.add_argument("--outcome", nargs="+", default=[], metavar="COLUMN", help="outcomes that are yes or no")
+    asked.add_argument(
+        "--adjust", nargs="*", default=["age_years", "sex"], metavar="COLUMN", help="covariates (default: age and sex)"
+    )
+    asked.add_argument(
+        "--call", nargs="+", default=[], metavar="CALL", help="a call under a cut-off: MEASURE<40 or MEASURE<M:40,F:35"
+    )
+    asked.add_argument(
+        "--cut-off",
+        nargs="+",
+        default=[],
+        metavar="REGRESSION",
+        help="a cut-off that corresponds to a threshold of a reference: MEASURE~REFERENCE@M:7.0,F:5.7",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser.parse_args(arguments)
-
-
-def _followed(cases: Sequence[LabelledCase], *, quiet: bool) -> Iterable[LabelledCase]:
-    return tqdm(cases, unit="case", disable=quiet)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def compare(
         quality = qualities(*arrays, ids, spacing)
         if complete:
             union = [np.isin(array, list(ids.values())).view(np.uint8) for array in arrays]
-            quality |= qualities(*union, {TOTAL: 1}, spacing)
+            quality |= qualities(union[0], union[1], {TOTAL: 1}, spacing)
     return {
         name: _structure(composition, name, quality.get(name), attenuation=attenuation)
         for name in (*names, *((TOTAL,) if complete else ()))

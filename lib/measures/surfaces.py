@@ -52,8 +52,8 @@ def surface_distances(
     if not found.any() or not reference.any():
         return None
     box = ndimage.find_objects((found | reference).astype(np.uint8))[0]
-    masks = (torch.from_numpy(np.ascontiguousarray(mask[box])) for mask in (found, reference))
-    _, distances, _ = get_edge_surface_distance(*masks, spacing=[float(mm) for mm in spacing], symmetric=True)
+    one, other = (torch.from_numpy(np.ascontiguousarray(mask[box])) for mask in (found, reference))
+    _, distances, _ = get_edge_surface_distance(one, other, spacing=[float(mm) for mm in spacing], symmetric=True)
     both = torch.cat(distances).double()
     return SurfaceDistances(
         assd_mm=float(both.mean()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,13 +19,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lib.evaluation.agreement_summary import Agreement
-from lib.evaluation.estimates import Estimate, finite_pairs
+from lib.evaluation.cut_offs import CutOff
+from lib.evaluation.estimates import Estimate, Test, Values, finite_pairs
 from lib.evaluation.level_errors import SUCCESS_MM
+from lib.evaluation.roc import RocComparison
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DPI = 200
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -81,13 +84,13 @@ def box_figure(values: Mapping[str, Mapping[str, Sequence[float]]], *, label: st
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         if len(sources) > 1:
-            _legend_above(figure, [Patch(facecolor=_colour(i), edgecolor="black", label=s) for i, s in enumerate(sources)])
+            _legend_above(
+                figure, [Patch(facecolor=_colour(i), edgecolor="black", label=s) for i, s in enumerate(sources)]
+            )
     return figure
 
 
-def agreement_figure(
-    panels: Mapping[str, tuple[Sequence[float | None], Sequence[float | None], Agreement]], *, quantity: str, unit: str
-) -> Figure:
+def agreement_figure(panels: Mapping[str, tuple[Values, Values, Agreement]], *, quantity: str, unit: str) -> Figure:
     """Found against reference with identity and regression line (Yu 2026, Figures 3 and 5).
 
     Args:
@@ -104,7 +107,9 @@ def agreement_figure(
             axes.plot([low, high], [low, high], color="black", linestyle="--", linewidth=1, label="identity")
             if agreement.r.value is not None:
                 slope, offset = np.polyfit(x, y, 1)
-                axes.plot([low, high], [slope * low + offset, slope * high + offset], color=COLOURS[5], label="regression")
+                axes.plot(
+                    [low, high], [slope * low + offset, slope * high + offset], color=COLOURS[5], label="regression"
+                )
             axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=title)
             axes.set_xlabel(f"{quantity}, reference ({unit})")
             axes.set_ylabel(f"{quantity}, found ({unit})")
@@ -114,9 +119,7 @@ def agreement_figure(
     return figure
 
 
-def bland_altman_figure(
-    panels: Mapping[str, tuple[Sequence[float | None], Sequence[float | None], Agreement]], *, quantity: str, unit: str
-) -> Figure:
+def bland_altman_figure(panels: Mapping[str, tuple[Values, Values, Agreement]], *, quantity: str, unit: str) -> Figure:
     """Difference against mean with bias and 95 % limits of agreement (Yu 2026, Figure 4; Ha 2021, Figure 5)."""
     with mpl.rc_context(_STYLE):
         figure, every = _panels(len(panels))
@@ -135,6 +138,8 @@ def bland_altman_figure(
             axes.set_xlabel(f"{quantity}, mean of both ({unit})")
             axes.set_ylabel(f"found − reference ({unit})")
             axes.margins(y=0.25)
+            if np.ptp(y - x) < 1e-9:  # else the axis would show rounding
+                axes.set_ylim(np.mean(y - x) - 1, np.mean(y - x) + 1)
             _name_lines(axes, [(value, name) for value, name, _ in lines])
     return figure
 
@@ -197,3 +202,77 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 def _legend_above(figure: Figure, handles: Sequence[Patch | Line2D]) -> None:
     figure.legend(handles=list(handles), loc="outside upper center", ncols=min(3, len(handles)), frameon=False)
+
+
+def cut_off_figure(panels: Mapping[str, tuple[Values, Values, CutOff]], *, measure: str, reference: str) -> Figure:
+    """A measurement against a reference, the line, and what corresponds to the threshold (Lee 2021, Figure 3).
+
+    Args:
+        panels: title to reference, measured, and the cut-off.
+        measure: what is measured, with its unit.
+        reference: what it is held against, with its unit.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, every = _panels(len(panels))
+        for axes, (title, (known, measured, cut_off)) in zip(every, panels.items(), strict=True):
+            x, y = finite_pairs(known, measured)
+            axes.scatter(x, y, s=14, color=COLOURS[0], alpha=0.7, linewidth=0)
+            axes.set(title=f"{title} (n = {cut_off.cases})", xlabel=reference, ylabel=measure)
+            if cut_off.slope is not None and cut_off.intercept is not None and cut_off.value.value is not None:
+                ends = np.array(_range(np.append(x, cut_off.threshold)))
+                axes.plot(ends, cut_off.intercept + cut_off.slope * ends, color=COLOURS[5])
+                axes.axvline(cut_off.threshold, color="black", linestyle=":", linewidth=1)
+                axes.axhline(cut_off.value.value, color="black", linestyle=":", linewidth=1)
+                said = f"{cut_off.threshold:g} corresponds to {cut_off.value.value:.1f}"
+                axes.annotate(said, (0.03, 0.97), xycoords="axes fraction", va="top")
+                axes.margins(y=0.2)
+    return figure
+
+
+def roc_figure(panels: Mapping[str, RocComparison]) -> Figure:
+    """ROC curves of each outcome, with their areas (Lee 2021, Figure 4)."""
+    with mpl.rc_context(_STYLE):
+        figure, every = _panels(len(panels))
+        for axes, (title, found) in zip(every, panels.items(), strict=True):
+            axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+            for number, (name, curve) in enumerate(found.curves.items()):
+                if curve.area.value is None:
+                    continue
+                label = f"{name}: {curve.area.value:.2f} ({curve.area.low:.2f} to {curve.area.high:.2f})"
+                style = ("-", "--", ":", "-.")[number % 4]
+                axes.plot(
+                    curve.false_positive, curve.true_positive, color=_colour(number), linestyle=style, label=label
+                )
+            axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
+            axes.set(xlabel="1 − specificity", ylabel="sensitivity")
+            axes.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8, title="AUROC (95 % CI)"
+            )
+    return figure
+
+
+def heat_map_figure(values: Mapping[str, Mapping[str, tuple[Estimate, Test]]], *, title: str) -> Figure:
+    """Correlations by measurement and group of patients; * where p is below 0.05 (Kim 2024, Figures 7 and 8).
+
+    Args:
+        values: group to measurement to correlation and its test.
+        title: of what.
+    """
+    groups = list(values)
+    names = list(dict.fromkeys(name for each in values.values() for name in each))
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(3.8 + 1.1 * len(groups), 1.6 + 0.3 * len(names))
+        found = [[values[group].get(name, (Estimate(), Test())) for group in groups] for name in names]
+        colours = np.array([[np.nan if r.value is None else r.value for r, _ in row] for row in found])
+        image = axes.imshow(colours, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
+        for i, row in enumerate(found):
+            for j, (r, test) in enumerate(row):
+                star = "*" if test.p is not None and test.p < 0.05 else ""
+                said = "-" if r.value is None else f"{r.value:.2f}{star}".replace("-", "−")
+                dark = r.value is not None and abs(r.value) > 0.6
+                axes.text(j, i, said, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        axes.set_xticks(range(len(groups)), groups)
+        axes.set_yticks(range(len(names)), [_named(name) for name in names])
+        axes.set_title(title)
+        figure.colorbar(image, label="Pearson r")
+    return figure

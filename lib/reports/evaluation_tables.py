@@ -102,10 +102,13 @@ def agreement_table(rows: Sequence[tuple[str, str, str, Agreement]], *, name: st
     )
 
 
+_BLANK = Cell(text="", values={"": None})
 _NO_PERCENT = "HU have no natural zero, so a percentage means nothing"
 
 
-def paired_table(pairs: Mapping[tuple[str, str], Mapping[str, Paired]], overall: Mapping[tuple[str, str], Paired]) -> Table:
+def paired_table(
+    pairs: Mapping[tuple[str, str], Mapping[str, Paired]], overall: Mapping[tuple[str, str], Paired]
+) -> Table:
     """Yu 2026, Table 3: Dice of two sources on the same cases.
 
     Args:
@@ -166,11 +169,11 @@ def groups_table(
     for source, structure, by, found in rows:
         tested: Cell = test(found.test)
         for index, (group, each) in enumerate(found.groups.items()):
-            last = tested if index == 0 else text("")
+            last = tested if index == 0 else _BLANK
             cells.append([*(text(word) for word in (source, structure, by, group)), spread(each, digits), last])
         if found.unknown:
             unknown = [*(text(word) for word in (source, structure, by, "not known"))]
-            cells.append([*unknown, Cell(text=f"{found.unknown} cases", values={"cases": found.unknown}), text("")])
+            cells.append([*unknown, Cell(text=f"{found.unknown} cases", values={"cases": found.unknown}), _BLANK])
     return Table(
         name=name,
         title=title,

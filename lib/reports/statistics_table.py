@@ -105,7 +105,7 @@ def spread(value: Spread, digits: int) -> Cell:
 
 
 def test(value: Test) -> Cell:
-    """p of a test."""
+    """P of a test."""
     return Cell(text=p_text(value.p), values={"": value.p}, why_not="" if value.p is not None else value.why_not)
 
 

@@ -94,9 +94,7 @@ def cases_of_folder(labels: Path, images: Path | None) -> list[LabelledCase]:
     """
     found = files_by_case(labels, "label")
     pictures = files_by_case(images, "image") if images else {}
-    return [
-        LabelledCase(name=name, label=path, image=pictures.get(name), patient=name) for name, path in found.items()
-    ]
+    return [LabelledCase(name=name, label=path, image=pictures.get(name), patient=name) for name, path in found.items()]
 
 
 def files_by_case(folder: Path, kind: str) -> dict[str, Path]:

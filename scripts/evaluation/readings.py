@@ -41,4 +41,3 @@ def _case(store: CaseStore, pair: TwoReadings, schema: LabelSchema) -> LabelledC
         image=case_of(store, pair.first).image,
         drawn=both,
     )
-

@@ -110,7 +110,7 @@ def skipped_facts(results: Results) -> list[str]:
 
 def rows_of(schema: LabelSchema) -> dict[str, tuple[str, ...]]:
     """The rows of tables: every class, groups of muscles, the mean of classes, all classes as one."""
-    rows = {name: (name,) for name in schema.names}
+    rows: dict[str, tuple[str, ...]] = {name: (name,) for name in schema.names}
     groups = dict.fromkeys(structure.group for structure in schema if structure.group)
     for group in groups:
         rows[f"mean of {group} muscles"] = tuple(each.name for each in schema if each.group == group)
@@ -146,13 +146,13 @@ def add_overlap(report: Report, schema: LabelSchema, comparisons: Mapping[str, S
     for first, second in combinations(comparisons, 2):
         one, other = ({case.case: case for case in comparisons[source]} for source in (first, second))
         common = [name for name in one if name in other]
-        values = [
+        dice = [
             {name: [side[case].value(name, "dice") for case in common] for name in (*schema.names, MEAN)}
             for side in (one, other)
         ]
-        together = [{MEAN: each.pop(MEAN)} for each in values]
-        pairs[first, second] = compare_pairs(*values)
-        overall[first, second] = compare_pairs(*together)[MEAN]
+        together = [{MEAN: each.pop(MEAN)} for each in dice]
+        pairs[first, second] = compare_pairs(dice[0], dice[1])
+        overall[first, second] = compare_pairs(together[0], together[1])[MEAN]
     if pairs:
         report.tables.append(tables.paired_table(pairs, overall))
 
@@ -242,8 +242,7 @@ def add_subgroups(
     rows = []
     for by in groupings:
         groups = {
-            source: [by.group_of(known.get(case.case, {})) for case in cases]
-            for source, cases in comparisons.items()
+            source: [by.group_of(known.get(case.case, {})) for case in cases] for source, cases in comparisons.items()
         }
         if not any(group is not None for each in groups.values() for group in each):
             report.facts.append(f"There are no groups by {by.column}: it is known of no case.")
@@ -254,7 +253,6 @@ def add_subgroups(
                 rows.append((source, structure, by.text, compare_groups(values, groups[source])))
     if rows:
         report.tables.append(tables.groups_table(rows))
-
 
 
 def add_readers(report: Report, schema: LabelSchema, second: Results) -> None:

@@ -93,9 +93,7 @@ class Evaluation:
             return list(drawn_slices(reference.image, reference.label))
         return [None]
 
-    def _answer(
-        self, source: Source, case: LabelledCase, name: str, reference: Reference, results: Results
-    ) -> None:
+    def _answer(self, source: Source, case: LabelledCase, name: str, reference: Reference, results: Results) -> None:
         try:
             found = source.answer(case, reference.image, None if self.schema is L3_SLICE else reference.slice_index)
             index = found.slice_index
