@@ -1,7 +1,7 @@
 """How well models do on labelled cases, as the papers print it: tables, figures, and a page of both.
 
 .venv/bin/python scripts/evaluate.py l3_muscle --labels STUDIES --versions v0003 v0003:best cold-start --out FOLDER
-.venv/bin/python scripts/evaluate.py l3_muscle --labels LABELS --images IMAGES --versions other=SEGMENTATIONS --out FOLDER
+.venv/bin/python scripts/evaluate.py l3_muscle --labels LABELS --images IMAGES --versions other=FOLDER2 --out FOLDER
 
 FOLDER then holds `evaluation.md`, `cases.csv`, `tables/` and `figures/`. docs/evaluation.md says what each table is.
 """

@@ -36,6 +36,21 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "sarcopenia",
 }
 _MOST_PANELS_ACROSS = 3
+_UNITS = {
+    "_cm2_m2": "cm²/m²",
+    "_cm3_m2": "cm³/m²",
+    "_cm2_kg": "cm²/kg",
+    "_cm3_kg": "cm³/kg",
+    "_kg_m2": "kg/m²",
+    "_cm2": "cm²",
+    "_cm3": "cm³",
+    "_hu": "HU",
+    "_kg": "kg",
+    "_cm": "cm",
+    "_percent": "%",
+    "_years": "years",
+}
+"""How the names of columns end, and the unit that this means; longer ones first."""
 
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
@@ -149,6 +164,14 @@ def levels_figure(distances: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
     return box_figure(distances, label="distance to the slice of L3 (mm)", line=SUCCESS_MM)
 
 
+def with_unit(column: str) -> str:
+    """The name of a column for an axis, with the unit at its end where there is one: psoas_cm2 is psoas (cm²)."""
+    for ending, unit in _UNITS.items():
+        if column.endswith(ending) and column != ending:
+            return f"{_named(column.removesuffix(ending))} ({unit})"
+    return _named(column)
+
+
 def _name_lines(axes: Axes, lines: Sequence[tuple[Estimate, str]]) -> None:
     """Names beside the right end of horizontal lines, apart from each other even where the lines are not."""
     known = [(value.value, name) for value, name in lines if value.value is not None]
@@ -209,23 +232,23 @@ def cut_off_figure(panels: Mapping[str, tuple[Values, Values, CutOff]], *, measu
 
     Args:
         panels: title to reference, measured, and the cut-off.
-        measure: what is measured, with its unit.
-        reference: what it is held against, with its unit.
+        measure: the column of what is measured.
+        reference: the column of what it is held against.
     """
     with mpl.rc_context(_STYLE):
         figure, every = _panels(len(panels))
         for axes, (title, (known, measured, cut_off)) in zip(every, panels.items(), strict=True):
             x, y = finite_pairs(known, measured)
             axes.scatter(x, y, s=14, color=COLOURS[0], alpha=0.7, linewidth=0)
-            axes.set(title=f"{title} (n = {cut_off.cases})", xlabel=reference, ylabel=measure)
+            said = f"{title} (n = {cut_off.cases})"
+            axes.set(xlabel=with_unit(reference), ylabel=with_unit(measure))
             if cut_off.slope is not None and cut_off.intercept is not None and cut_off.value.value is not None:
                 ends = np.array(_range(np.append(x, cut_off.threshold)))
                 axes.plot(ends, cut_off.intercept + cut_off.slope * ends, color=COLOURS[5])
                 axes.axvline(cut_off.threshold, color="black", linestyle=":", linewidth=1)
                 axes.axhline(cut_off.value.value, color="black", linestyle=":", linewidth=1)
-                said = f"{cut_off.threshold:g} corresponds to {cut_off.value.value:.1f}"
-                axes.annotate(said, (0.03, 0.97), xycoords="axes fraction", va="top")
-                axes.margins(y=0.2)
+                said += f": {cut_off.threshold:g} corresponds to {cut_off.value.value:.1f}"
+            axes.set_title(said)
     return figure
 
 
@@ -272,7 +295,7 @@ def heat_map_figure(values: Mapping[str, Mapping[str, tuple[Estimate, Test]]], *
                 dark = r.value is not None and abs(r.value) > 0.6
                 axes.text(j, i, said, ha="center", va="center", fontsize=8, color="white" if dark else "black")
         axes.set_xticks(range(len(groups)), groups)
-        axes.set_yticks(range(len(names)), [_named(name) for name in names])
+        axes.set_yticks(range(len(names)), [with_unit(name) for name in names])
         axes.set_title(title)
         figure.colorbar(image, label="Pearson r")
     return figure

@@ -260,7 +260,7 @@ def _outcome(patients: Sequence[Row], name: str) -> list[bool | None]:
     return [truth_in(row.get(name)) for row in patients]
 
 
-def _as_float(value: bool | None) -> float | None:
+def _as_float(value: bool | None) -> float | None:  # noqa: FBT001 - it is what is converted
     return None if value is None else float(value)
 
 

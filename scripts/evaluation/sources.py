@@ -24,8 +24,8 @@ from scripts.evaluation.cases import LabelledCase, drawn_slices, files_by_case, 
 
 COLD_START, CHAMPION, HELD_OUT = "cold-start", "champion", "held-out"
 SYNTAX = (
-    "VERSION, VERSION:FOLD (0 to 4), VERSION:best, VERSION:held-out (each case by the fold that never saw its patient), "
-    "champion, cold-start, or NAME=FOLDER with files of labels"
+    "VERSION, VERSION:FOLD (0 to 4), VERSION:best, VERSION:held-out (each case by the fold that never saw its "
+    "patient), champion, cold-start, or NAME=FOLDER with files of labels"
 )
 
 
