@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,10 +50,13 @@ class Champions:
     Args:
         registry: where the versions are.
         cache: folder for what the engine compiles; it may be deleted at any time.
+        versions: task to a version that answers in place of its champion, ``None`` for the cold start.
     """
 
-    def __init__(self, registry: Registry, cache: Path | None = None) -> None:
-        self._registry, self._cache = registry, cache
+    def __init__(
+        self, registry: Registry, cache: Path | None = None, *, versions: Mapping[str, str | None] | None = None
+    ) -> None:
+        self._registry, self._cache, self._versions = registry, cache, dict(versions or {})
         self._open: dict[tuple[str, str], tuple[str, Champion | None]] = {}
         self._lock = threading.Lock()
 
@@ -62,7 +66,7 @@ class Champions:
         Raises:
             Refusal: 503, it cannot be used; the sentence says why.
         """
-        stamp = self._registry.stamp(task, variant)
+        stamp = self._versions[task] if task in self._versions else self._registry.stamp(task, variant)
         if not stamp:
             return None
         with self._lock:
@@ -84,7 +88,8 @@ class Champions:
 
     def _load(self, task: str, variant: str) -> Champion | None:
         try:
-            version = self._registry.champion(task, variant)
+            name = self._versions.get(task)
+            version = self._registry.version(task, name) if name else self._registry.champion(task, variant)
             return None if version is None else Champion(version, self._networks(version))
         except Refusal as refusal:
             # Whatever is wrong, it is not the image: the same request is answered once the model is put right.

@@ -100,6 +100,12 @@ def scores_of_landmarks(workspace: Path, cts: Sequence[LabelledCT]) -> dict[str,
     return judged
 
 
+def l3_mm(targets: Targets, z_mm: npt.NDArray[np.float64]) -> float | None:
+    """The height of the inferior endplate of L3, ``None`` where the label does not tell it."""
+    row = _known_row(targets, "L3")
+    return None if row is None else float(z_mm[row])
+
+
 def _known_row(targets: Targets, level: str) -> int | None:
     """The row of the inferior endplate of a level, ``None`` where it is not known."""
     rows = np.flatnonzero(targets.identity == IDENTITIES.index(level))

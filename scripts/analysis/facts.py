@@ -41,7 +41,7 @@ class FactsTable:
         self._name = path.name
         self._rows: dict[str, _Row] = {}
         wrong: list[str] = []
-        header, rows = _read(path)
+        header, rows = read_rows(path)
         name_column = next((name for name in NAMING if name in header), None)
         if name_column is None or not {*FACTS, SLICE} & set(header):
             raise Stop(
@@ -113,7 +113,12 @@ def _listed(lines: list[int]) -> str:
     return ", ".join(map(str, lines[:_SHOWN])) + (" and others" if len(lines) > _SHOWN else "")
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header of a CSV, and each row that is not empty with the number of its line.
+
+    Raises:
+        Stop: it cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

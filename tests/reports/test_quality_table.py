@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lib.measures.agreement import intraclass_correlation
@@ -9,15 +11,16 @@ from lib.measures.quality import Quality
 from lib.reports.quality_table import quality_summary, quality_table, volume_correlation
 
 ABSENT = Quality(
-    dice=None, assd_mm=None, hausdorff_mm=None, ravd_percent=None, found_mm3=0.0, reference_mm3=0.0
+    dice=None, sensitivity=None, ppv=None, assd_mm=None, hausdorff_mm=None, hausdorff95_mm=None, ravd_percent=None,
+    found_mm3=0.0, reference_mm3=0.0,
 )  # fmt: skip
-MISSED = Quality(dice=0.0, assd_mm=None, hausdorff_mm=None, ravd_percent=100.0, found_mm3=0.0, reference_mm3=400.0)
+MISSED = replace(ABSENT, dice=0.0, sensitivity=0.0, ravd_percent=100.0, reference_mm3=400.0)
 
 
 def good(dice: float, found: float, reference: float) -> Quality:
     ravd = 100 * abs(found - reference) / reference
-    return Quality(
-        dice=dice, assd_mm=1.0, hausdorff_mm=8.0, ravd_percent=ravd, found_mm3=found, reference_mm3=reference
+    return replace(
+        ABSENT, dice=dice, assd_mm=1.0, hausdorff_mm=8.0, ravd_percent=ravd, found_mm3=found, reference_mm3=reference
     )
 
 

@@ -1,0 +1,1 @@
+"""What the papers print: how well segmentations and measurements agree, and what measurements say of patients."""
