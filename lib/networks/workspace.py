@@ -8,33 +8,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from lib.disk import write_json
-
-
-class Recipe(Protocol):
-    """What every preset says."""
-
-    @property
-    def name(self) -> str:
-        """What a user chooses."""
-
-    @property
-    def epochs(self) -> int:
-        """Of a training from scratch."""
-
-    @property
-    def fine_tune_epochs(self) -> int:
-        """Of a training that starts from a parent's weights."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The highest of a training from scratch."""
-
-    @property
-    def fine_tune_lr(self) -> float:
-        """The highest of a training from a parent's weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +21,8 @@ class Run:
         samples: key of every sample to its patient and fold, sorted by key.
         classes: name to value in the labels; empty for networks that know their own.
         folds: number of folds.
-        recipe: the preset.
+        recipe: the preset, a data class with (among others) ``epochs``, ``fine_tune_epochs``, ``learning_rate`` and
+            ``fine_tune_lr``.
         parent: the folder of the version whose weights the folds start from, or "".
         seed: of all that is left to chance; fold k uses ``seed + k``.
     """
