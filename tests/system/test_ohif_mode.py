@@ -164,7 +164,9 @@ def test_brush_and_eraser_change_the_label_and_leaving_asks(server, page):
     wait_for_rest(page)
     page.click("button[name=run]")
     wait_for_rest(page)
-    assert page.asked == ["confirm"] * 3
+    with page.expect_event("dialog"):
+        page.evaluate("setTimeout(() => history.back())")
+    assert page.asked == ["confirm"] * 4
     page.answer = True
     assert "/ohif/sarcopenia" in page.url
     assert page.locator(".sarcopenia[data-edited=true]").is_visible()
