@@ -19,6 +19,7 @@ from scripts.environment import ROOT, Environment
 from scripts.interpreter import become
 
 APP = ROOT / "apps" / "sarcopenia"
+PATHS = ("workspace", "pacs_ca", "pacs_password_file")
 STUDIES, MODELS = ROOT / "datastore", APP / "model"
 
 
@@ -26,11 +27,11 @@ def main(arguments: Sequence[str]) -> int:
     """Check what can be checked beforehand, set what the server reads from its environment, and become the server."""
     options = parse(arguments)
     check_host(options.host, allow_remote=options.allow_remote)
-    studies = studies_folder(options.studies)
+    studies = options.studies if is_dicomweb(options.studies) else studies_folder(options.studies)
     models = Path(options.models).expanduser().resolve()
     check_port(options.host, options.port)
     enter_environment(arguments)
-    conf = {"models": str(models), **dict(options.conf)}
+    conf = {"models": str(models), **with_absolute_paths(dict(options.conf))}
     if options.conf:
         check_conf(conf)
     # An id that is also a file name in the working directory is taken for that file, and a `.env` there is read.
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="serve.py", description="Start the server on a folder of CTs.")
-    parser.add_argument("--studies", default=str(STUDIES), help="folder of CTs (default: datastore)")
+    parser.add_argument(
+        "--studies", default=str(STUDIES), help="folder of CTs, or http(s)://HOST/dicom-web (default: datastore)"
+    )
     parser.add_argument("--models", default=str(MODELS), help="folder of trained models (default: that of the app)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
@@ -81,6 +84,16 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
+def with_absolute_paths(conf: Mapping[str, str]) -> dict[str, str]:
+    """The same options, with paths as they are seen from here: the server works in another folder."""
+    return {name: str(Path(value).expanduser().resolve()) if name in PATHS else value for name, value in conf.items()}
+
+
+def is_dicomweb(studies: str) -> bool:
+    """Whether ``--studies`` names a DICOMweb server."""
+    return studies.startswith(("http://", "https://"))
+
+
 def studies_folder(studies: str) -> Path:
     """The folder that ``--studies`` names, absolute.
 
@@ -88,7 +101,10 @@ def studies_folder(studies: str) -> Path:
         Stop: it is an address, or no folder.
     """
     if "://" in studies:
-        raise Stop(f"--studies {studies} is an address, and only folders can be served as yet: give a folder of CTs.")
+        raise Stop(
+            f"--studies {studies} is no folder: scripts/serve.py takes a DICOMweb server at http:// or https://, and "
+            "nothing else that is an address."
+        )
     folder = Path(studies).expanduser().resolve()
     if not folder.is_dir():
         raise Stop(f"The folder {folder} is not there: make it, or name another one with --studies.")
@@ -154,7 +170,7 @@ def enter_environment(arguments: Sequence[str]) -> None:
     become([str(environment.python), __file__, *arguments])
 
 
-def server_command(*, studies: Path, conf: Mapping[str, str], host: str, port: int) -> list[str]:
+def server_command(*, studies: Path | str, conf: Mapping[str, str], host: str, port: int) -> list[str]:
     """MONAI Label's own start command; its shell script `monailabel` is passed by, it takes any Python on the path."""
     options = [word for name, value in conf.items() for word in ("--conf", name, value)]
     return [
@@ -164,7 +180,7 @@ def server_command(*, studies: Path, conf: Mapping[str, str], host: str, port: i
     ]
 
 
-def server_environment(*, studies: Path, conf: Mapping[str, str], host: str) -> dict[str, str]:
+def server_environment(*, studies: Path | str, conf: Mapping[str, str], host: str) -> dict[str, str]:
     """What the server and its background jobs read from the environment, most of it once, at import."""
     python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {

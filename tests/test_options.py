@@ -22,7 +22,9 @@ def test_each_is_read():
     assert (options.training.retrain_after, options.queue.lease_hours, options.models) == (3, 0.5, "m")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"models", "index_url"}])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in {"models", "index_url", "workspace", "pacs_user"}]
+)
 def test_a_value_that_makes_no_sense_is_refused_by_its_name(name):
     with pytest.raises(Refusal, match=name):
         AppOptions.from_conf({name: "often"})

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from monailabel.interfaces.datastore import Datastore  # noqa: E402
 from monailabel.utils.async_tasks.task import AsyncTask  # noqa: E402
 from monailabel.utils.async_tasks.utils import tasks as begun_jobs  # noqa: E402
 
+from lib import VERSION  # noqa: E402
 from lib.background import Repeating  # noqa: E402
+from lib.disk import make_folder  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.champions import Champions  # noqa: E402
@@ -40,6 +44,7 @@ from lib.trainers.train_task import Training  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
+_OUTBOX_S = 5.0
 _SCORING_LOOK_S = 60.0  # a look takes up to a second at 100,000 cases
 
 
@@ -56,7 +61,7 @@ class SarcopeniaApp(MONAILabelApp):
             conf,
             name="Sarcopenia Label",
             description="Muscle and fat on CT: segmented, measured, corrected",
-            version="0.1.0",
+            version=VERSION,
         )
         self._auto_update_scoring = False
         self._retraining = Schedule(
@@ -73,10 +78,33 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_datastore(self) -> CaseStore:
         """The store of the studies folder."""
+        index_url, pairs = self._options.index_url or None, self._options.keep_pairs
         if self.studies.startswith(("http://", "https://")):
-            raise Refusal("Images from a DICOMweb server are not supported yet; give a folder.")
-        options = self._options
-        return CaseStore(self.studies, index_url=options.index_url or None, keep_pairs=options.keep_pairs)
+            pacs = replace(self._options.pacs, url=self.studies)
+            workspace = Path(self._options.workspace or _default_workspace(self.studies))
+            make_folder(workspace)
+            store = CaseStore(workspace, index_url=index_url, pacs=pacs, keep_pairs=pairs)
+        else:
+            store = CaseStore(self.studies, index_url=index_url, keep_pairs=pairs)
+        store.learnt_from_phantoms = self._learnt_from_phantoms
+        return store
+
+    def _learnt_from_phantoms(self, model: str, version: str | None) -> bool:
+        """Whether a model did, or one of its parts; without a version those that answer now are meant.
+
+        A version that is not here any more is not held to have.
+        """
+        task = TASKS.get(model)
+        try:
+            if version is None:
+                parts = (task.parts or (model,)) if task else ()
+                asked = [self._registry.champion(part) for part in parts]
+            else:  # of a task with parts, it names each of them: "l3_muscle 0003, l3_tissue 0002"
+                named = [each.rpartition(" ") for each in version.split(", ")]
+                asked = [self._registry.version(part or model, name) for part, _, name in named]
+        except Refusal:
+            return False
+        return any(each is not None and each.manifest.phantoms in ("all", "some") for each in asked)
 
     def init_infers(self) -> dict[str, SegmentationTask]:
         """One infer task for every row of the task table that can be answered."""
@@ -110,7 +138,12 @@ class SarcopeniaApp(MONAILabelApp):
         """Begin what goes on beside the requests; MONAI Label calls it in the server's process only."""
         super().on_init_complete()
         self._tell_jobs_where_things_are()
-        self.datastore().archive.begin()
+        store = self.datastore()
+        store.archive.begin()
+        if self._options.dicom_objects:
+            Repeating("outbox", [_told("outbox", store.deliver)], every_s=_OUTBOX_S).begin()
+        asked = [_told("archive", store.ask_archive), _told("segmentations", store.look_for_segmentations)]
+        Repeating("archive-exchange", asked, every_s=self._options.pacs.every_s).begin()
         self._retraining.begin()
         if self._options.auto_score:
             Repeating("scoring-schedule", [self._scoring.look], every_s=_SCORING_LOOK_S).begin()
@@ -201,6 +234,7 @@ class SarcopeniaApp(MONAILabelApp):
             "train_stats": dict(stats),
             "retraining": self._retraining.state(),
             "scoring_runs": self._scoring.state(),
+            "archive": self.datastore().archive_state(),
         }
 
     def check_training(self, request: Mapping[str, Any]) -> None:
@@ -262,6 +296,29 @@ class SarcopeniaApp(MONAILabelApp):
             except BadImage:
                 continue  # the store noted the fault when it could not convert the series, and offers it no more
         return {}
+
+
+def _told(what: str, step: Callable[[], object]) -> Callable[[], None]:
+    """What does something that may fail for a while, and says so once, not in every round."""
+    said = ""
+
+    def run() -> None:
+        nonlocal said
+        try:
+            step()
+        except Refusal as refusal:
+            if str(refusal) != said:
+                logger.warning("%s: %s", what, refusal)
+            said = str(refusal)
+        else:
+            said = ""
+
+    return run
+
+
+def _default_workspace(url: str) -> Path:
+    """A folder for a PACS where the default studies are, passed over when those are listed."""
+    return ROOT / "datastore" / ".pacs" / re.sub(r"[^A-Za-z0-9.]+", "-", url.partition("://")[2]).strip("-")
 
 
 def _begin(job: str) -> Callable[[dict[str, Any]], None]:

@@ -41,6 +41,9 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LONGEST_UID = 64
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
+_NO_FILE = (-1, -1)
+_Found = Instance | Volume | str | None
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,8 +66,9 @@ class Archive:
         self._scanned = threading.Event()
         self._scanning = threading.Lock()
         self._next_scan = 0.0
+        self._unnamed: set[str] = set()
         self._repeating: Repeating | None = None
-        self.received: Callable[[Path], None] | None = None
+        self.received: Callable[[Path], object] | None = None
         """Told of every stored object that is no image, such as a SEG; who stored it hears what it refuses."""
 
     # Looking at the folder
@@ -93,10 +97,10 @@ class Archive:
             fresh = sorted(path for path, signature in there.items() if known.get(path) != signature)
             for begin in range(0, len(fresh), _BATCH):
                 batch = fresh[begin : begin + _BATCH]
-                found = {path: self._look_at(path) for path in batch}
+                looks = {path: self._look_at(path, there[path]) for path in batch}
                 with self._index.writing() as connection:
-                    for path in batch:
-                        self._index.note(connection, path, there[path], found[path])
+                    for path, (signature, found) in looks.items():
+                        self._index.note(connection, path, signature, found)
             self._index.note_complete()
             self._scanned.set()
 
@@ -105,46 +109,67 @@ class Archive:
             self.scan()
 
     def _walk(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Every file that may be an image, with its size and modification time."""
+        """Every file that may be an image, with its size and modification time.
+
+        Raises:
+            OSError: the studies folder cannot be read now.
+        """
         folders, seen = [""], set()
         while folders:
             folder = folders.pop()
             try:
                 stat = (self._studies / folder).stat()
-                if (stat.st_dev, stat.st_ino) in seen:
-                    continue  # a link led here again
-                seen.add((stat.st_dev, stat.st_ino))
-                with os.scandir(self._studies / folder) as entries:
-                    for entry in entries:
-                        if entry.name.startswith("."):
-                            continue
-                        path = f"{folder}/{entry.name}" if folder else entry.name
-                        if entry.is_dir():
-                            if path not in _NOT_LOOKED_INTO:
-                                folders.append(path)
-                        elif not folder or not image_suffix(entry.name):
-                            about = entry.stat()
-                            yield path, (about.st_size, about.st_mtime_ns)
+                with os.scandir(self._studies / folder) as listing:
+                    entries = [entry for entry in listing if not entry.name.startswith(".")]
             except OSError as error:
-                logger.warning("The folder %s cannot be looked at: %s", folder or self._studies, error.strerror)
+                if not folder:
+                    raise
+                logger.warning("The folder %s cannot be looked at: %s", folder, error.strerror)
+                continue
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue  # a link led here again
+            seen.add((stat.st_dev, stat.st_ino))
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir():
+                    if path not in _NOT_LOOKED_INTO:
+                        folders.append(path)
+                elif (not folder or not image_suffix(entry.name)) and (about := self._about(entry)):
+                    yield path, about
             if not folder and self._objects.is_dir():
                 folders.append(_OBJECTS)
 
-    def _look_at(self, path: str) -> Instance | Volume | str | None:
-        """What a file is: an instance, a volume, why it is neither, or no image at all."""
+    def _about(self, entry: os.DirEntry[str]) -> tuple[int, int] | None:
+        """Size and modification time of a file; ``None`` for one that has gone, or whose name is no text."""
+        try:
+            entry.name.encode()
+            stat = entry.stat()
+        except UnicodeEncodeError:
+            if entry.name not in self._unnamed:
+                self._unnamed.add(entry.name)
+                logger.warning("A file is not served, its name is no Unicode text: %a", entry.name)
+            return None
+        except OSError:
+            return None  # a link to nowhere, or it has just been removed
+        return stat.st_size, stat.st_mtime_ns
+
+    def _look_at(self, path: str, signature: tuple[int, int]) -> tuple[tuple[int, int], _Found]:
+        """What a file is: an instance, a volume, why it is neither, or no image at all.
+
+        Returns:
+            The signature to keep (that of no file when it could not be read now, so that it is tried again), and it.
+        """
         full = self._studies / path
         try:
             if image_suffix(path):
-                return read_volume_header(full)
+                return signature, read_volume_header(full)
             if is_instance(full):
-                return read_instance(full, name=path)
-            if full.suffix.lower() in _DICOM_SUFFIXES:
-                return f"{path} is damaged: it is no DICOM."
+                return signature, read_instance(full, name=path)
         except BadImage as refusal:
-            return str(refusal)
+            return signature, str(refusal)
         except OSError as error:
-            return f"{path} cannot be read ({error.strerror})."
-        return None
+            return _NO_FILE, f"{path} cannot be read now ({error.strerror})."
+        return signature, f"{path} is damaged: it is no DICOM." if full.suffix.lower() in _DICOM_SUFFIXES else None
 
     def refused(self) -> list[tuple[str, str]]:
         """Files that are not served, each with a sentence why."""
@@ -346,9 +371,9 @@ class Archive:
             about = (self._studies / path).stat()
         except OSError:
             return  # it has just gone
-        found = self._look_at(path)
+        signature, found = self._look_at(path, (about.st_size, about.st_mtime_ns))
         with self._index.writing() as connection:
-            self._index.note(connection, path, (about.st_size, about.st_mtime_ns), found)
+            self._index.note(connection, path, signature, found)
 
     # Adding
 

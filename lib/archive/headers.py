@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -116,7 +117,7 @@ def read_instance(path: Path, *, name: str) -> Instance | None:
             is_body=has_pixels and header.get("Modality") == "CT" and not why_no_volume(header),
             header=as_json(header) | (PIXELS if has_pixels else {}),
         )
-    except DAMAGED as error:
+    except (*DAMAGED, zlib.error) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise BadImage(f"{name} is damaged ({said_of(error)}).") from error

@@ -51,6 +51,8 @@ def frame_order(shape: Sequence[int], affine: npt.NDArray) -> FrameOrder:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise BadImage("The image's affine is not a finite matrix with three directions.")
     own = orientations.io_orientation(affine)
+    if np.isnan(own).any():
+        raise BadImage("The image's affine has axes that cannot be told apart.")
     there = orientations.ornt_transform(own, orientations.axcodes2ornt(("L", "P", "S")))
     ordered = affine @ orientations.inv_ornt_aff(there, shape)
     if np.linalg.det(ordered[:3, :3]) < 0:

@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse, Response
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
+from pydicom.uid import ExplicitVRLittleEndian
 
 from lib.archive import Archive
 from lib.archive.headers import BULK
@@ -186,7 +187,7 @@ def frames(*, request: Request, user: _Reader, study: str, series: str, sop: str
     for number in wanted:
         content, syntax = archive.frame(sop, number)
         form = media.frame_form(media.accepted(accept), syntax)
-        if form.plain:
+        if form.plain and syntax != ExplicitVRLittleEndian:
             content, syntax = archive.frame(sop, number, plain=True)
         kind = media.media_type_of(syntax)
         parts.append(Part(media_type=f"{kind};transfer-syntax={syntax}", content=content))

@@ -20,12 +20,14 @@ from lib.refusals import Refusal
 from lib.stores.case_pairs import CasePairs
 from lib.stores.cases import PRESENT, Cases, note
 from lib.stores.client_shapes import IMAGE_COLUMNS, SHORT_LABEL_COLUMNS, image_info, short_label
+from lib.stores.exchange import ExchangeKeeping
 from lib.stores.files import remove_left_overs
-from lib.stores.folder import OWN_FOLDER
+from lib.stores.folder import OWN_FOLDER, ImageSource, StudiesFolder
 from lib.stores.history import History
 from lib.stores.index import CASES, CURRENT, EVENTS, REVISIONS, SETTINGS, get_setting
-from lib.stores.labels import LabelKeeping
+from lib.stores.object_archives import FolderObjects, PacsObjects
 from lib.stores.opening import TakeOver, open_index, rebuild_from_sidecars
+from lib.stores.pacs import Pacs, PacsImages, PacsOptions
 from lib.stores.patient import EnteredFacts
 from lib.stores.queue import QueueKeeping
 from lib.stores.records import FINAL, UNINTERPRETED, Event
@@ -33,28 +35,40 @@ from lib.stores.runs import RunKeeping
 from lib.stores.scores import ScoreKeeping
 from lib.stores.stored_tasks import labelled_mark
 
+_PACS_FILE = "pacs.json"
 
-class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
-    """Cases in a folder, and everything people and models have said about them.
 
-    The image files lie in the studies folder and are never changed. What the store adds lies in its sub-folder
-    ``sarcopenia``: the index, the label revisions with a sidecar each, converted DICOM, and removed images. Several
-    processes may use one store at once.
+class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
+    """Cases in a folder or a PACS, and everything people and models have said about them.
+
+    The image files lie in the studies folder, or in the PACS, and are never changed. What the store adds lies in its
+    sub-folder ``sarcopenia``: the index, the label revisions with a sidecar each, converted DICOM, DICOM objects made
+    from labels, and removed images. Several processes may use one store at once.
 
     A label's id is its image's id. The tag ``final`` stands for the newest label of the case over all tasks, a task's
     name for that task's newest label, ``TASK@NUMBER`` for any revision of it; every other tag, such as ``original``,
     holds labels that never count as done by a person. ``double_read`` and ``reread`` hold blind second readings.
 
     Args:
-        studies: the folder with images (NIfTI, NRRD, sub-folders with one DICOM series).
+        studies: the folder with images (NIfTI, NRRD, sub-folders with one DICOM series); with a PACS, the folder for
+            what the store adds.
         index_url: an SQLAlchemy URL of a PostgreSQL database; by default an SQLite file beside the labels.
+        pacs: the DICOMweb server that the images come from and that labels are brought to; without one, that with which
+            the folder was opened before, or else the folder itself.
         keep_pairs: whether every finished case is also kept as a pair of files with a log (see :class:`CasePairs`).
 
     Raises:
         Refusal: the folder is missing or cannot be written, or the index cannot be opened.
     """
 
-    def __init__(self, studies: str | Path, *, index_url: str | None = None, keep_pairs: bool = False) -> None:
+    def __init__(
+        self,
+        studies: str | Path,
+        *,
+        index_url: str | None = None,
+        pacs: PacsOptions | None = None,
+        keep_pairs: bool = False,
+    ) -> None:
         self._studies = Path(studies).resolve()
         if not self._studies.is_dir():
             raise Refusal(f"There is no studies folder {self._studies}.", status=404)
@@ -65,6 +79,8 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
         self._removed = self._own / "removed"
         self._facts = self._own / "facts"
         self._pairs = CasePairs(folder=self._own / "pairs") if keep_pairs else None
+        self.learnt_from_phantoms = _never
+        self._other_objects: set[str] = set()
         try:
             for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
                 make_folder(folder)
@@ -75,7 +91,9 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
             self._index = open_index(self._own / "index.sqlite", url=index_url)
             self._history = History(index=self._index, labels=self._labels, scratch=self._scratch)
             self._entered = EnteredFacts(folder=self._facts, scratch=self._scratch)
-            self._cases = Cases(index=self._index, studies=self._studies, archive=self.archive)
+            self._connect(pacs or PacsOptions.kept(self._own / _PACS_FILE))
+            of_folder = self.archive if self.pacs is None else None
+            self._cases = Cases(index=self._index, source=self._source, archive=of_folder)
             if not self._index.is_filled():
                 rebuild_from_sidecars(
                     index=self._index, cases=self._cases, history=self._history, entered=self._entered
@@ -90,6 +108,35 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
                 image_path=self.get_image_uri,
             ).run()
             remove_left_overs(self._scratch)
+        self.archive.received = self.receive
+
+    def _connect(self, options: PacsOptions | None) -> None:
+        """Say where images come from and where labels are brought to."""
+        self.pacs: Pacs | None = None
+        self._pacs_images: PacsImages | None = None
+        self._converted_limit_bytes = None if options is None else options.cache_bytes
+        if options is None:
+            self._source: ImageSource = StudiesFolder(self._studies)
+            self._archive = FolderObjects(self._own / "dicom")
+            return
+        options.keep(self._own / _PACS_FILE)
+        self.pacs = pacs = Pacs(options)
+        fetched = self._own / "fetched"
+        self._source = self._pacs_images = PacsImages(pacs, self._index, fetched, min_slices=options.min_slices)
+        self._archive = PacsObjects(pacs)
+
+    def ask_archive(self) -> None:
+        """Ask a PACS which series it has; nothing to do for a folder.
+
+        Raises:
+            Refusal: 503, when it does not answer; what was known stays.
+        """
+        if self._pacs_images is not None:
+            self._pacs_images.refresh()
+
+    def unwanted_series(self) -> dict[str, str]:
+        """The CT series of the PACS that are no cases, with the reason."""
+        return {} if self._pacs_images is None else self._pacs_images.unwanted()
 
     def close(self) -> None:
         """Close the index; the store cannot be used afterwards."""
@@ -236,3 +283,8 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, LabelKeeping):
     def _set(self, key: str, value: str) -> None:
         with self._index.writing() as connection:
             connection.execute(self._index.upsert(SETTINGS, {"key": key, "value": value}))
+
+
+def _never(model: str, version: str | None) -> bool:  # noqa: ARG001
+    """Whether a model learnt from phantoms, where nobody keeps models."""
+    return False

@@ -8,15 +8,13 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, select, update
 
 from lib.archive import Archive, is_uid, only_folder
 from lib.refusals import Refusal
-from lib.stores.files import signature_of
-from lib.stores.folder import FoundImage, Listing, StudiesFolder
+from lib.stores.folder import FoundImage, ImageSource, Listing
 from lib.stores.index import CASES, EVENTS, ROW_BY_ROW, StoreIndex
 from lib.stores.names import check_name
 from lib.stores.plain import to_json
@@ -36,24 +34,23 @@ class Cases:
 
     Args:
         index: the store's index.
-        studies: the folder with the images.
-        archive: the same images as DICOM series.
+        source: where the images come from.
+        archive: the images of a folder as DICOM series; ``None`` where they come from elsewhere.
     """
 
-    def __init__(self, *, index: StoreIndex, studies: Path, archive: Archive) -> None:
+    def __init__(self, *, index: StoreIndex, source: ImageSource, archive: Archive | None) -> None:
         self._index = index
         self._archive = archive
         self._changes, self._patient_until = -1, 0.0
-        self._studies = studies
-        self._folder = StudiesFolder(studies)
+        self._source = source
         self._lock = threading.RLock()
 
     def look(self, *, force: bool = False) -> None:
         """Bring the table up to date with the folder, if that may have changed."""
         with self._lock:
-            changes, complete = self._archive.state()
+            changes, complete = self._archive.state() if self._archive else (-1, True)
             is_new = changes != self._changes and (complete or time.monotonic() > self._patient_until)
-            listing = self._folder.changes(force=force or is_new)
+            listing = self._source.changes(force=force or is_new)
             if listing is None:
                 return
             self._patient_until = time.monotonic() + _PATIENCE_S
@@ -61,7 +58,7 @@ class Cases:
                 self._apply(self._with_series(listing), complete=complete)
                 self._changes = changes
             except BaseException:
-                self._folder.forget()
+                self._source.forget()
                 raise
 
     def present(self, image_id: str) -> Row:
@@ -121,7 +118,7 @@ class Cases:
     def note_fault(self, case: Row, sentence: str) -> None:
         """Note why an image cannot be used, until its file changes."""
         with self._index.writing() as connection:
-            self.change(connection, case.id, fault=sentence, fault_signature=self._signature(case.file))
+            self.change(connection, case.id, fault=sentence, fault_signature=self._source.signature(case.file))
             note(connection, "image_fault", {"image": case.id, "reason": sentence})
 
     def faulty(self) -> set[str]:
@@ -133,14 +130,14 @@ class Cases:
     def is_there(self, connection: Connection, image_id: str) -> bool:
         """Whether the file of a known image exists at this moment."""
         file = connection.execute(select(CASES.c.file).where(CASES.c.id == image_id)).scalar_one()
-        return (self._studies / file).exists()
+        return self._source.has(file)
 
     def _with_series(self, listing: Listing) -> Listing:
         """The listing with the series that are cases of their own, in place of folders that hold several."""
         images = dict(listing.images)
         own = self._series_of_folders()
         several: dict[str, list[str]] = {}
-        for uid, folders in self._archive.bodies().items():
+        for uid, folders in self._archive.bodies().items() if self._archive else ():
             folder = only_folder(folders)
             if folder is not None and any(image.file == folder for image in images.get(folder, ())):
                 several.setdefault(folder, []).append(uid)
@@ -186,7 +183,7 @@ class Cases:
             for image_id, values in changed.items():
                 # Another process may have added or removed the image since; each of them does that to the file first.
                 state, file = known[image_id]
-                there = (self._studies / values.get("file", file)).exists()
+                there = self._source.has(values.get("file", file))
                 if there == (values["state"] == PRESENT):
                     unchanged = (CASES.c.id == image_id, CASES.c.state == state)
                     connection.execute(update(CASES).where(*unchanged).values(**values))
@@ -200,15 +197,11 @@ class Cases:
         with self._index.reading() as connection:
             query = select(CASES.c.id, CASES.c.file, CASES.c.fault_signature).where(CASES.c.fault.is_not(None))
             faulty = connection.execute(query).all()
-        mended = [case.id for case in faulty if self._signature(case.file) != case.fault_signature]
+        mended = [case.id for case in faulty if self._source.signature(case.file) != case.fault_signature]
         if mended:
             with self._index.writing() as connection:
                 for image_id in mended:
                     self.change(connection, image_id, fault=None, fault_signature=None)
-
-    def _signature(self, file: str) -> str:
-        path = self._studies / file
-        return signature_of(path) if path.exists() else ""
 
 
 def note(connection: Connection, kind: str, facts: Mapping[str, Any]) -> None:

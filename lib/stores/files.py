@@ -64,6 +64,28 @@ def remove_left_overs(scratch: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def make_room(folder: Path, *, limit_bytes: int, keep: Path) -> None:
+    """Delete the oldest files of a folder that can be made again, until the others take no more than a limit.
+
+    Args:
+        folder: with files only.
+        limit_bytes: what they may take.
+        keep: one that stays in any case.
+    """
+    with os.scandir(folder) as entries:
+        files = sorted((e.stat().st_mtime, e.stat().st_size, Path(e.path)) for e in entries if e.is_file())
+    excess = sum(size for _, size, _ in files) - limit_bytes
+    for _, size, path in files:
+        if excess <= 0:
+            return
+        if path != keep:
+            try:
+                path.unlink(missing_ok=True)
+            except PermissionError:  # Windows: somebody is reading it
+                continue
+            excess -= size
+
+
 def signature_of(path: Path) -> str:
     """What changes when a file, or a file directly in a folder, is written again: sizes and modification times."""
     if not path.is_dir():

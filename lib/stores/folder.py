@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from pydicom.dataset import Dataset
 
 from lib.images.dicom import holds_dicom
 from lib.images.files import IMAGE_SUFFIXES, image_suffix
 from lib.refusals import Refusal
+from lib.stores.files import signature_of
 from lib.stores.names import check_name
 
 OWN_FOLDER = "sarcopenia"
@@ -46,8 +51,44 @@ class Listing:
     refused: dict[str, str]
 
 
+class ImageSource(Protocol):
+    """Where the images of a store come from: files and folders by the names that the table of cases holds."""
+
+    takes_images: bool
+    """Whether an image can be added to it."""
+
+    def changes(self, *, force: bool = False) -> Listing | None:
+        """A new listing, or ``None`` when nothing has come or gone since the last one."""
+
+    def forget(self) -> None:
+        """Give the whole listing again next time, because the last one could not be dealt with."""
+
+    def has(self, file: str) -> bool:
+        """Whether an image is there at this moment."""
+
+    def signature(self, file: str) -> str:
+        """What changes when an image that is there changes."""
+
+    def path(self, file: str) -> Path:
+        """Where an image file lies; for a series the folder, which need not be there."""
+
+    def series(self, file: str) -> AbstractContextManager[Path]:
+        """A folder with the DICOM files of a series, for as long as they are needed."""
+
+    def headers(self, file: str) -> list[Dataset] | None:
+        """The headers of the images of a series, in any order, or ``None`` where they are in its files."""
+
+    def identifiers(self, file: str) -> tuple[str, str] | None:
+        """StudyInstanceUID and SeriesInstanceUID, or ``None`` where they have to be looked up in the files."""
+
+    def take_out(self, file: str) -> bool:
+        """Take an image out of the store; ``False`` where its files have to be moved away."""
+
+
 class StudiesFolder:
     """A studies folder, looked at again only when it may have changed."""
+
+    takes_images = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -83,6 +124,35 @@ class StudiesFolder:
         """Give the whole listing again next time, because the last one could not be dealt with."""
         self._seen_mtime_ns = -1
         self._names = frozenset()
+
+    def has(self, file: str) -> bool:
+        """Whether a file or folder is there at this moment."""
+        return (self._path / file).exists()
+
+    def signature(self, file: str) -> str:
+        """What changes when a file, or a file directly in a folder, is written again; "" when it is not there."""
+        path = self._path / file
+        return signature_of(path) if path.exists() else ""
+
+    def path(self, file: str) -> Path:
+        """Where a file or folder lies."""
+        return self._path / file
+
+    def series(self, file: str) -> AbstractContextManager[Path]:
+        """The folder with the DICOM files of a series."""
+        return nullcontext(self._path / file)
+
+    def headers(self, file: str) -> list[Dataset] | None:  # noqa: ARG002
+        """They are in the files."""
+        return None
+
+    def identifiers(self, file: str) -> tuple[str, str] | None:  # noqa: ARG002
+        """Not known here."""
+        return None
+
+    def take_out(self, file: str) -> bool:  # noqa: ARG002
+        """Its files have to be moved away."""
+        return False
 
     def _listing(self) -> Listing:
         images: dict[str, list[FoundImage]] = {}

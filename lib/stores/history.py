@@ -21,10 +21,10 @@ from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.disk import make_folder, sync_folder
 from lib.stores.files import place, stage
 from lib.stores.geometry import Grid
-from lib.stores.index import CASES, CURRENT, REVISIONS, SCORES, StoreIndex
+from lib.stores.index import CASES, CURRENT, OUTBOX, RECEIVED, REVISIONS, SCORES, StoreIndex
 from lib.stores.names import folder_name
 from lib.stores.plain import to_json
-from lib.stores.records import FINAL, UNINTERPRETED, Revision, lot_of
+from lib.stores.records import FINAL, SOP_INSTANCE_UID, UNINTERPRETED, Revision, lot_of
 from lib.stores.stored_tasks import is_labelled, labelled_mark, sharing
 
 _SIDECAR = ".json"
@@ -111,6 +111,18 @@ class History:
         """Add the row of a revision whose files are in place, and find out anew which one is current."""
         connection.execute(insert(REVISIONS).values(**row))
         self._renew_current(connection, row["case_id"], row["task"], row["tag"])
+        self._note_exchange(connection, row)
+
+    def _note_exchange(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        """Note that a revision has to go to the archive, or came from there; also when an index is made anew."""
+        received = json.loads(row["info"]).get(SOP_INSTANCE_UID)
+        if received:
+            values = {"case_id": row["case_id"], "creator": row["author"], "seen": row["created"], "taken": True}
+            new = {"sop_uid": received, **values, "reason": "", "waits_for": "[]"}
+            connection.execute(self._index.upsert(RECEIVED, new))
+        elif row["tag"] == FINAL and row["task"] != UNINTERPRETED and row["withdrawn"] is None:
+            key = {name: row[name] for name in ("case_id", "task", "number")}
+            connection.execute(self._index.insert_new(OUTBOX).values(**key, tries=0, next_try=0.0))
 
     def find(self, connection: Connection, image_id: str, tag: str) -> Row | None:
         """The revision that a tag stands for: ``final`` and other tags, a task, or ``task@number``."""

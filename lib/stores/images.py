@@ -5,12 +5,14 @@ from __future__ import annotations
 import filecmp
 import io
 import json
+import os
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from monailabel.interfaces.datastore import Datastore
 from sqlalchemy import Connection, Row, exists, select
 
@@ -23,8 +25,8 @@ from lib.refusals import BadImage, Refusal
 from lib.stores.cases import PRESENT, REMOVED, Cases, note
 from lib.stores.client_shapes import image_info
 from lib.stores.conversion import convert_series, series_facts
-from lib.stores.files import place, signature_of, stage_copy, storage_faults
-from lib.stores.folder import FoundImage
+from lib.stores.files import make_room, place, stage_copy, storage_faults
+from lib.stores.folder import FoundImage, ImageSource
 from lib.stores.geometry import read_grid
 from lib.stores.history import History
 from lib.stores.index import CASES, REVISIONS, StoreIndex
@@ -44,8 +46,10 @@ class ImageKeeping(Datastore):
     _history: History
     _entered: EnteredFacts
     _studies: Path
+    _source: ImageSource
     _scratch: Path
     _converted: Path
+    _converted_limit_bytes: int | None
     _removed: Path
 
     def list_images(self) -> list[str]:
@@ -72,11 +76,10 @@ class ImageKeeping(Datastore):
             Refusal: 404 for an unknown id; 422 when a DICOM folder holds no single sound CT series.
         """
         case = self._cases.present(image_id)
-        source = self._studies / case.file
-        if not source.exists():
+        if not self._source.has(case.file):
             self._cases.look(force=True)
             raise Refusal(f"The file {case.file} of the image {image_id} is gone.", status=404)
-        return str(source if case.suffix else self._converted_file(case, source))
+        return str(self._source.path(case.file) if case.suffix else self._converted_file(case))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """What is known of an image: ``path``, ``name``, ``ts``, facts of the patient, whatever was added to it."""
@@ -99,7 +102,8 @@ class ImageKeeping(Datastore):
             Refusal: 404 for an unknown id; 422 for a case that DICOM cannot hold, or that is damaged.
         """
         case = self._cases.present(image_id)
-        served = self.archive.series_of_case(case.file, self._own_series(case))
+        served = self._source.identifiers(case.file)
+        served = served or self.archive.series_of_case(case.file, self._own_series(case))
         if served is None:
             why = self.archive.why_not(case.file)
             raise BadImage(why or f"The case {image_id} is not served as a DICOM series.")
@@ -146,8 +150,11 @@ class ImageKeeping(Datastore):
             The id.
 
         Raises:
-            Refusal: 422 for a bad id, info or file; 409 when another image has the id. Nothing is stored then.
+            Refusal: 422 for a bad id, info or file, or where images come from an archive; 409 when another image has
+                the id. Nothing is stored then.
         """
+        if not self._source.takes_images:
+            raise Refusal("The images come from a DICOM archive: store the series there, and it becomes a case.")
         path = Path(image_filename)
         suffix = image_suffix(path.name)
         if not suffix:
@@ -192,7 +199,8 @@ class ImageKeeping(Datastore):
         name = case.file if case.suffix else case.id
         kept_as = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}-{name}"
         with storage_faults():
-            self._move_away(case, self._removed / kept_as)
+            if not self._source.take_out(case.file):
+                self._move_away(case, self._removed / kept_as)
             for path, suffix in ((self._conversion_path(image_id), ".nii.gz"), (self._entered.path(image_id), ".json")):
                 if path.exists():
                     path.rename(self._removed / f"{kept_as}{suffix}")
@@ -206,27 +214,38 @@ class ImageKeeping(Datastore):
         """Note why an image cannot be used; it is not offered again until its file changes."""
         self._cases.note_fault(self._cases.present(image_id), sentence)
 
-    def _converted_file(self, case: Row, folder: Path) -> Path:
+    def _converted_file(self, case: Row) -> Path:
         target = self._conversion_path(case.id)
-        signature = signature_of(folder)
+        if target.exists() and case.converted == self._source.signature(case.file):
+            if self._converted_limit_bytes is not None:
+                os.utime(target)  # what was not asked for longest goes first
+            return target
+        with FileLock(self._scratch / f"{folder_name(case.id)}.converting"):
+            return self._convert(self._cases.present(case.id), target)
+
+    def _convert(self, case: Row, target: Path) -> Path:
+        signature = self._source.signature(case.file)
         if target.exists() and case.converted == signature:
             return target
         if case.fault and case.fault_signature == signature:
             raise Refusal(case.fault)
         labelled = target.exists() and self._has_labels(case.id)
         if labelled and case.converted:
-            return target  # the labels lie on this volume; the folder changed afterwards
+            return target  # the labels lie on this volume; the series changed afterwards
         try:
-            series = self._series_files(case, folder)
-            if not labelled:  # else only the index is new
-                convert_series(series, target, scratch=self._scratch)
-            facts = series_facts(series)
+            with self._source.series(case.file) as folder:
+                series = self._series_files(case, folder)
+                if not labelled:  # else only the index is new
+                    convert_series(series, target, scratch=self._scratch)
+                facts = series_facts(series)
         except BadImage as refusal:
             self._cases.note_fault(case, str(refusal))
             raise
         with self._index.writing() as connection:
             values = {"converted": signature, "facts": to_json(facts), "fault": None, "fault_signature": None}
             self._cases.change(connection, case.id, **values)
+        if self._converted_limit_bytes is not None:
+            make_room(self._converted, limit_bytes=self._converted_limit_bytes, keep=target)
         return target
 
     def _own_series(self, case: Row) -> str | None:

@@ -194,6 +194,50 @@ EVENTS = Table(
     Column("facts", Text, nullable=False),
 )
 
+# Final revisions whose DICOM objects have to be in the archive; `delivered` is empty until they are.
+OUTBOX = Table(
+    "outbox",
+    metadata,
+    Column("case_id", String, primary_key=True),
+    Column("task", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("sop_uid", String),  # of the segmentation, noted before it is sent, so that it is known when it is found
+    Column("tries", Integer, nullable=False),
+    Column("next_try", Float, nullable=False),
+    Column("error", Text),
+    Column("delivered", Float),
+    Index("outbox_by_uid", "sop_uid"),
+    Index("waiting", "next_try", sqlite_where=text("delivered IS NULL"), postgresql_where=text("delivered IS NULL")),
+    sqlite_with_rowid=False,
+)
+
+# Segmentations of other programs, so that each becomes a revision once, or is refused once.
+RECEIVED = Table(
+    "received",
+    metadata,
+    Column("sop_uid", String, primary_key=True),
+    Column("case_id", String),  # empty where it refers to no case
+    Column("creator", String, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("taken", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),  # why it was not taken
+    Column("waits_for", Text, nullable=False),  # the series of which it would be, as a JSON list, where none is a case
+    sqlite_with_rowid=False,
+)
+
+# The CT series of an archive that images come from.
+SERIES = Table(
+    "series",
+    metadata,
+    Column("uid", String, primary_key=True),
+    Column("study_uid", String, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("there", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),  # somebody took the case out of this store
+    Column("reason", Text, nullable=False),  # why it is no case, or ""
+    sqlite_with_rowid=False,
+)
+
 # Label files of an older MONAI Label folder that are in this store already.
 TAKEN_OVER = Table(
     "taken_over",

@@ -25,7 +25,7 @@ from lib.stores.index import CASES, CURRENT, REVISIONS
 from lib.stores.names import check_name
 from lib.stores.opening import may_be_saved_under
 from lib.stores.plain import json_object, plain
-from lib.stores.records import FINAL, UNINTERPRETED, Revision
+from lib.stores.records import FINAL, SOP_INSTANCE_UID, UNINTERPRETED, Revision
 from lib.stores.saving import checked_labels, save_labels
 from lib.stores.stored_tasks import stored_task
 
@@ -59,8 +59,11 @@ class LabelKeeping(ImageKeeping):
         Raises:
             Refusal: 404 for an unknown image, 422 for a label that cannot be accepted; nothing is stored then.
         """
-        tag = _new_tag(label_tag)
         info = plain(json_object(label_info, what="params"))
+        info.pop(SOP_INSTANCE_UID, None)  # not for clients: such a label would not go to the archive
+        return self._save(image_id, label_filename, _new_tag(label_tag), info)
+
+    def _save(self, image_id: str, label_filename: str, tag: str, info: dict[str, Any]) -> str:
         grid = read_grid(Path(self.get_image_uri(image_id)))
         labels = checked_labels(Path(label_filename), grid=grid, info=info)
         with storage_faults():

@@ -14,6 +14,8 @@ UNINTERPRETED = "uninterpreted"
 FINAL = "final"
 # In the info of a blind reading: the task and the number of the revision that was read a second time.
 SECOND_READING_OF = "second_reading_of"
+# In the info of a revision that was a DICOM segmentation of another program.
+SOP_INSTANCE_UID = "sop_instance_uid"
 
 
 def lot_of(image_id: str) -> float:

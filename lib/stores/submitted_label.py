@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from pydicom.misc import is_dicom
 
-from lib.anatomy.schemas import SCHEMAS
+from lib.anatomy.schemas import SCHEMAS, STORED_SCHEMAS
 from lib.images.files import NRRD_SUFFIXES, image_suffix, read_volume
 from lib.images.itk import ITK_ERRORS, affine_of
 from lib.refusals import Refusal
+from lib.stores.dicom_label import read_dicom_label
 from lib.stores.geometry import Grid, onto_grid, resampled_onto_grid
 
 _LARGEST_VALUE = 65535
@@ -42,7 +44,8 @@ class SubmittedLabel:
     """A label on its image's grid.
 
     Attributes:
-        layers: ``uint8`` or ``uint16`` arrays ``(i, j, k)``; one, unless a layered ``.seg.nrrd`` brought more.
+        layers: ``uint8`` or ``uint16`` arrays ``(i, j, k)``; one, unless a layered ``.seg.nrrd`` or a DICOM
+            segmentation brought more.
         counts: for every layer the number of voxels of each value.
         segments: the names, also of values without voxels.
     """
@@ -56,7 +59,7 @@ def open_label(path: Path, *, grid: Grid, info: Mapping[str, Any]) -> SubmittedL
     """Open a submitted label and find the names of its values.
 
     Args:
-        path: ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.seg.nrrd`` (whose own segment names decide).
+        path: ``.nii.gz``, ``.nii``, ``.nrrd``, or ``.seg.nrrd`` or a DICOM segmentation (whose own segments decide).
         grid: the grid of the image it belongs to.
         info: what came with it: ``label_info`` (Slicer), ``params.label_names`` (the server's own answers), or
             ``task`` or ``model``, whose schema's ids the values then are.
@@ -69,6 +72,8 @@ def open_label(path: Path, *, grid: Grid, info: Mapping[str, Any]) -> SubmittedL
         segmentation = _open_segmentation(path, grid=grid)
         if segmentation is not None:
             return segmentation
+    if not image_suffix(path.name) and path.is_file() and is_dicom(path):
+        return _open_dicom(path, grid=grid)
     array, affine, _ = read_volume(path)
     label = onto_grid(_whole_numbers(array), affine, grid)
     counts = count_values(label)
@@ -76,6 +81,18 @@ def open_label(path: Path, *, grid: Grid, info: Mapping[str, Any]) -> SubmittedL
         raise Refusal("The label is empty: no voxel is marked.")
     segments = tuple(Segment(name=name, layer=0, value=value) for name, value in _names(info))
     return SubmittedLabel(layers=(label,), counts=(counts,), segments=segments)
+
+
+def _open_dicom(path: Path, *, grid: Grid) -> SubmittedLabel:
+    """A DICOM segmentation, with a layer for each task."""
+    labels = read_dicom_label(path, grid=grid)
+    counts = tuple(count_values(layer) for layer in labels.values())
+    segments = [
+        Segment(name=structure.name, layer=layer, value=structure.id)
+        for layer, task in enumerate(labels)
+        for structure in STORED_SCHEMAS[task]
+    ]
+    return SubmittedLabel(layers=tuple(labels.values()), counts=counts, segments=tuple(segments))
 
 
 def _open_segmentation(path: Path, *, grid: Grid) -> SubmittedLabel | None:

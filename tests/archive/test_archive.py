@@ -422,3 +422,33 @@ def test_an_instance_is_a_whole_dicom_file(studies, archive):
     dataset = pydicom.dcmread(io.BytesIO(archive.file(f"{series}.3")))
     assert (dataset.StudyInstanceUID, dataset.PatientID, dataset.InstanceNumber) == (study, "ben", 3)
     assert dataset.pixel_array.shape == (6, 7)
+
+
+def test_a_link_to_nowhere_costs_no_other_file_and_an_unreadable_one_is_tried_again(studies, archive, monkeypatch):
+    series = write_series(studies / "a")
+    (studies / "a" / "0").symlink_to(studies / "nowhere")
+    path = studies / "a" / "2.dcm"
+    moment = "2.dcm"
+    usual = type(path).open
+
+    def fail(self, *arguments, **options):
+        if self.name == moment:
+            raise PermissionError(13, "not now")
+        return usual(self, *arguments, **options)
+
+    monkeypatch.setattr(type(path), "open", fail)
+    archive.scan()
+    assert archive.refused() == [("a/2.dcm", "a/2.dcm cannot be read now (not now).")]
+    moment = ""
+    archive.scan()
+    assert (archive.refused(), archive.counts()["instances"]) == ([], 3)
+    assert identifiers(archive) == {series}
+
+
+def test_an_affine_of_hardly_three_axes_is_refused(studies, archive):
+    affine = np.array([[1, 1, 0, 0], [1, 1 + 1e-7, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    image = nib.Nifti1Image(ct_array((4, 5, 6)), affine)
+    image.header.set_sform(affine, code=2)
+    nib.save(image, studies / "flat.nii")
+    archive.scan()
+    assert archive.why_not("flat.nii").endswith(".")

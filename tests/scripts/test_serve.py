@@ -10,7 +10,15 @@ import pytest
 
 from scripts.command import Stop
 from scripts.environment import ROOT
-from scripts.serve import check_host, check_port, server_command, server_environment, studies_folder
+from scripts.serve import (
+    check_host,
+    check_port,
+    is_dicomweb,
+    server_command,
+    server_environment,
+    studies_folder,
+    with_absolute_paths,
+)
 
 
 @pytest.fixture
@@ -84,9 +92,16 @@ class TestStudies:
         with pytest.raises(Stop):
             studies_folder(str(tmp_path / "ct.nii.gz"))
 
-    def test_an_address_is_refused_as_not_supported(self):
-        with pytest.raises(Stop, match="only folders"):
-            studies_folder("https://pacs.example/dicom-web")
+    def test_paths_among_the_options_are_made_absolute(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        conf = with_absolute_paths({"workspace": "here", "pacs_user": "ann"})
+        assert conf == {"workspace": str(tmp_path / "here"), "pacs_user": "ann"}
+
+    def test_an_address_is_a_dicomweb_server_or_refused(self):
+        assert is_dicomweb("https://pacs.example/dicom-web")
+        assert not is_dicomweb("cases")
+        with pytest.raises(Stop, match="no folder"):
+            studies_folder("ftp://pacs.example/cases")
 
 
 @pytest.mark.parametrize("script", ["serve.py", "demo.py"])

@@ -40,13 +40,13 @@ class TestImagesInTheFolder:
         store = CaseStore(studies)
         os.utime(studies, (long_ago, long_ago))
         assert store.list_images() == ["ann"]
-        assert store._cases._folder.changes() is None
+        assert store._cases._source.changes() is None
         write_ct(studies / "ben.nii.gz")
         assert store.list_images() == ["ann", "ben"]
 
     def test_what_another_process_did_while_this_one_looked_stands(self, store, studies, tmp_path, write_ct):
         other = CaseStore(studies)
-        before = store._cases._folder.changes(force=True)
+        before = store._cases._source.changes(force=True)
         other.add_image("dan", str(write_ct(tmp_path / "dan.nii.gz")))
         other.remove_image("ann")
         store._cases._apply(before, complete=True)

@@ -1,0 +1,1 @@
+"""Labels as DICOM segmentations and measurements as DICOM structured reports."""
