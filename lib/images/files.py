@@ -10,7 +10,9 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
 from nibabel.nifti1 import Nifti1Extension
 from nibabel.spatialimages import HeaderDataError
 
@@ -29,7 +31,16 @@ PHANTOM_MARK = "digital phantom"
 _WARNING_MARK = b"Sarcopenia Label warns: "
 """With what a comment in a NIfTI begins that was a warning of the image it was made from."""
 
-_UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, ValueError, OverflowError)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    isal_zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    ValueError,
+    OverflowError,
+)
 
 
 def image_suffix(name: str) -> str:
@@ -131,7 +142,16 @@ def write_ct(path: str | Path, image: CTImage) -> None:
     path = Path(path)
     if image_suffix(path.name) not in NIFTI_SUFFIXES:
         raise ValueError(f"unknown suffix of {path.name}")
-    nib.save(ct_nifti(image), path)
+    _save(ct_nifti(image), path)
+
+
+def compressed(nifti: nib.Nifti1Image) -> bytes:
+    """What a ``.nii.gz`` of it holds; the same bytes at any time."""
+    return igzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0)  # type: ignore[no-any-return]
+
+
+def _save(nifti: nib.Nifti1Image, path: Path) -> None:
+    path.write_bytes(compressed(nifti) if path.suffix.lower() == ".gz" else nifti.to_bytes())
 
 
 def ct_nifti(image: CTImage) -> nib.Nifti1Image:
@@ -162,7 +182,7 @@ def write_label(path: str | Path, label: npt.NDArray, image: CTImage) -> None:
     if image_suffix(path.name) in NIFTI_SUFFIXES:
         nifti = nib.Nifti1Image(label.reshape(image.file_shape), image.affine)
         nifti.header.set_xyzt_units("mm")
-        nib.save(nifti, path)
+        _save(nifti, path)
     elif image_suffix(path.name) in NRRD_SUFFIXES:
         sitk.WriteImage(image_like(label, image.affine), str(path), useCompression=False)
     else:
@@ -173,13 +193,22 @@ def _read_nifti(path: Path) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
     try:
         nifti: Any = nib.load(path)
         _three_axes(nifti.shape, path.name)  # a perfusion CT of many points in time may be larger than the memory
-        return _voxels(nifti.dataobj), np.asarray(nifti.affine, dtype=np.float64)
+        return _stored_voxels(path, nifti), np.asarray(nifti.affine, dtype=np.float64)
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise BadImage(
             f"{path.name} cannot be read as NIfTI; it is damaged or cut short ({_short(error, path)})."
         ) from error
+
+
+def _stored_voxels(path: Path, nifti: Any) -> npt.NDArray:
+    """The voxels of a NIfTI; compressed ones by ISA-L, in half the time of zlib."""
+    if path.suffix.lower() != ".gz":
+        return _voxels(nifti.dataobj)
+    with igzip.open(path) as stream:
+        holder = FileHolder(path.name, stream)
+        return _voxels(type(nifti).from_file_map({"header": holder, "image": holder}).dataobj)
 
 
 def _voxels(stored: Any) -> npt.NDArray:

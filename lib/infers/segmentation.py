@@ -194,7 +194,7 @@ class SegmentationTask(InferTask):
             answer = self._answer(canonical, replace(options, slice_index=requested))
         except LevelNotFoundError as refusal:
             raise refusal.counted_by(image.slice_from_canonical) from refusal
-        label = np.asfortranarray(image.from_canonical(answer.label)).astype(options.dtype, copy=False)
+        label = self._in_file_order(image, answer.label, answer, options)
         answered = time.perf_counter()
 
         index = None if answer.slice_index is None else image.slice_from_canonical(answer.slice_index)
@@ -229,7 +229,7 @@ class SegmentationTask(InferTask):
                 raise Refusal(
                     f"{self.task.name} has no trained model yet, so there is no disagreement of folds to show."
                 )
-            label = np.asfortranarray(image.from_canonical(answer.doubt_percent)).astype(options.dtype, copy=False)
+            label = self._in_file_order(image, answer.doubt_percent, answer, options)
         params["latencies"] = {"infer": round(answered - start, 3)}
         return Analysis(answer=answer, label=label, params=params, facts=facts, overlay=overlay)
 
@@ -250,6 +250,17 @@ class SegmentationTask(InferTask):
         if champion is None:
             return find_levels
         return Detector(champion, folds_of(options.fold, champion) if self.task.network == "levels" else None)
+
+    def _in_file_order(self, image: CTImage, array: npt.NDArray, answer: Answer, options: InferOptions) -> npt.NDArray:
+        """What an answer says of every voxel, in the order of the file; only one slice says anything of a 2-D task."""
+        own = image.from_canonical(array)
+        if self.task.dimension == 3 or answer.slice_index is None:
+            return np.asfortranarray(own).astype(options.dtype, copy=False)
+        label = np.zeros(own.shape, options.dtype, order="F")
+        here: list[slice | int] = [slice(None)] * 3
+        here[image.foot_to_head_axis] = image.slice_from_canonical(answer.slice_index)
+        label[tuple(here)] = own[tuple(here)]
+        return label
 
     def _champion(self, task: str) -> Champion | None:
         return self._champions.of(task) if self._champions else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,6 @@ from lib.levels.targets import IDENTITIES
 from lib.levels.views import STEP_MM
 
 Floats = npt.NDArray[np.float64]
-_sum: Callable[..., Floats] = np.logaddexp.reduce
 
 _STATES = IDENTITIES[::-1]
 _WITHOUT_ENDPLATE = ("below", "S1", "above")
@@ -58,74 +58,76 @@ def number_rows(identity: npt.NDArray, endplate: npt.NDArray) -> Numbering:
         identity: (21, n) probabilities of :data:`lib.levels.targets.IDENTITIES` in every row.
         endplate: (n,) probability of an inferior endplate.
     """
-    weight = _ROW_WEIGHT * np.log(np.maximum(identity[::-1], _LEAST_PROBABILITY))
-    known = np.clip(endplate, 1e-6, 1 - 1e-6)
-    odds = np.clip(np.log(known / (1 - known)), -_STRONGEST_BOUNDARY, _STRONGEST_BOUNDARY)
-    chain = _Chain(weight, odds)
-    return Numbering(path=chain.likeliest(), endplate=chain.endplates())
+    chains = _Chains(identity[None], endplate[None])
+    return Numbering(path=chains.likeliest(), endplate={name: rows[0] for name, rows in chains.endplates().items()})
 
 
-class _Chain:
-    """All chains of segments over n rows. Boundary a lies before row a; there are n + 1.
+def endplates_of_each(identity: npt.NDArray, endplate: npt.NDArray) -> dict[str, Floats]:
+    """:attr:`Numbering.endplate` of several spines of the same length at once.
 
     Args:
-        weight: (states, n) log weight of a row if it belongs to a state, states from foot to head.
-        odds: (n,) log weight of an endplate at the boundary before a row.
+        identity: (spines, 21, n) as :func:`number_rows` takes it.
+        endplate: (spines, n) as it takes it.
+
+    Returns:
+        (spines, n) for each level.
+    """
+    return _Chains(identity, endplate).endplates()
+
+
+class _Chains:
+    """All chains of segments over the n rows of some spines. Boundary a lies before row a; there are n + 1.
+
+    Args:
+        identity: (spines, 21, n) probabilities.
+        endplate: (spines, n) probability of an inferior endplate.
     """
 
-    def __init__(self, weight: Floats, odds: Floats) -> None:
-        count, self._rows = weight.shape
-        self._upto = np.concatenate([np.zeros((count, 1)), weight.cumsum(axis=1)], axis=1)
-        at_boundary = np.append(odds, 0.0)
-        self._enter = np.array([0.0 * at_boundary if name in _WITHOUT_ENDPLATE else at_boundary for name in _STATES])
+    def __init__(self, identity: npt.NDArray, endplate: npt.NDArray) -> None:
+        weight = _ROW_WEIGHT * np.log(np.maximum(identity[:, ::-1], _LEAST_PROBABILITY))
+        known = np.clip(endplate, 1e-6, 1 - 1e-6)
+        odds = np.clip(np.log(known / (1 - known)), -_STRONGEST_BOUNDARY, _STRONGEST_BOUNDARY)
+        self._rows = weight.shape[2]
+        self._upto = np.pad(weight.cumsum(axis=2), ((0, 0), (0, 0), (1, 0)))
+        at_boundary = np.pad(odds, ((0, 0), (0, 1)))
+        self._enter = np.stack([at_boundary * (name not in _WITHOUT_ENDPLATE) for name in _STATES], axis=1)
         self._follow = _transitions()
 
-    def _leave(self, state: int, entered: Floats, total: Callable[..., Floats]) -> Floats:
-        """(n + 1,) log weight of leaving a state at a boundary, from that of entering it at one."""
-        upto = self._upto[state]
-        return upto + _within_reach(entered - upto, total, endless=_STATES[state] in _ENDLESS)
-
-    def _forward(self, total: Callable[..., Floats]) -> tuple[Floats, Floats]:
-        """(states, n + 1) log weight of all chains, or the best, that enter a state at a boundary, and leave it."""
-        entered = np.full_like(self._enter, _NEVER)
-        left = np.full_like(self._enter, _NEVER)
-        for state in range(len(_STATES)):
-            before = total(left[:state] + self._follow[:state, state, None], axis=0) if state else _NEVER
-            entered[state] = self._enter[state] + before
-            entered[state, 0] = 0.0  # what is cut off by the edge of the image may be anything
-            left[state] = self._leave(state, entered[state], total)
+    def _forward(self, total: _Total) -> tuple[Floats, Floats]:
+        """(spines, states, n + 1) log weight of all chains, or the best, up to where a state is entered, and left."""
+        entered, left = np.full(self._enter.shape, _NEVER), np.full(self._enter.shape, _NEVER)
+        for state, name in enumerate(_STATES):
+            below = np.flatnonzero(self._follow[:, state] > _NEVER)
+            if len(below):
+                follow = self._follow[below, state, None]
+                entered[:, state] = self._enter[:, state] + total.over(left[:, below] + follow, axis=1)
+            entered[:, state, 0] = 0.0  # what is cut off by the edge of the image may be anything
+            upto = self._upto[:, state]
+            left[:, state] = upto + _within_reach(entered[:, state] - upto, total, endless=name in _ENDLESS)
         return entered, left
 
     def endplates(self) -> dict[str, Floats]:
-        """See :attr:`Numbering.endplate`."""
-        entered, left = self._forward(_sum)
+        """(spines, n) for each level, see :attr:`Numbering.endplate`."""
+        entered, left = self._forward(_SUM)
         onward = np.full_like(entered, _NEVER)
-        for state in reversed(range(len(_STATES))):
-            rest = np.full(self._rows + 1, _NEVER)
-            if state + 1 < len(_STATES):
-                follow = self._follow[state, state + 1 :, None]
-                rest = _sum(follow + self._enter[state + 1 :] + onward[state + 1 :], axis=0)
-            rest[-1] = 0.0
-            upto = self._upto[state]
-            back = _within_reach((rest + upto)[::-1], _sum, endless=_STATES[state] in _ENDLESS)
-            onward[state] = back[::-1] - upto
-        all_chains = _sum(left[:, -1], axis=0)
+        for state, name in reversed(list(enumerate(_STATES))):
+            rest = np.full_like(entered[:, 0], _NEVER)
+            above = np.flatnonzero(self._follow[state] > _NEVER)
+            if len(above):
+                follow = self._follow[state, above, None]
+                rest = _SUM.over(follow + self._enter[:, above] + onward[:, above], axis=1)
+            rest[:, -1] = 0.0
+            upto = self._upto[:, state]
+            back = _within_reach((rest + upto)[:, ::-1], _SUM, endless=name in _ENDLESS)
+            onward[:, state] = back[:, ::-1] - upto
+        all_chains = _SUM.over(left[:, :, -1], axis=1)[:, None, None]
         probability = np.exp(entered + onward - all_chains)
-        probability[:, 0] = 0.0  # entered at the edge: its endplate is out of view
-        return {name: probability[state, :-1] for state, name in enumerate(_STATES) if name not in _WITHOUT_ENDPLATE}
-
-    def _from(self, state: int, entered: Floats, end: int) -> Floats:
-        """(n + 1,) log weight of a segment of a state that ends at a boundary, from every other."""
-        start = np.arange(self._rows + 1)
-        allowed = start < end
-        if _STATES[state] not in _ENDLESS:
-            whole = (end - start >= _SHORTEST) | (start == 0) | (end == self._rows)
-            allowed &= whole & (end - start <= _LONGEST)
-        return np.where(allowed, entered + self._upto[state][end] - self._upto[state], _NEVER)  # type: ignore[no-any-return]
+        probability[:, :, 0] = 0.0  # entered at the edge: its endplate is out of view
+        return {name: probability[:, state, :-1] for state, name in enumerate(_STATES) if name not in _WITHOUT_ENDPLATE}
 
     def likeliest(self) -> tuple[tuple[str, int, int], ...]:
-        """See :attr:`Numbering.path`."""
-        entered, left = self._forward(np.max)
+        """:attr:`Numbering.path` of the first spine."""
+        entered, left = (each[0] for each in self._forward(_BEST))
         state, end = int(left[:, -1].argmax()), self._rows
         path = []
         while True:
@@ -136,29 +138,56 @@ class _Chain:
             state = int((left[:state, start] + self._follow[:state, state]).argmax())
             end = start
 
+    def _from(self, state: int, entered: Floats, end: int) -> Floats:
+        """(n + 1,) log weight of a segment of the first spine that ends at a boundary, from every other."""
+        start = np.arange(self._rows + 1)
+        allowed = start < end
+        if _STATES[state] not in _ENDLESS:
+            whole = (end - start >= _SHORTEST) | (start == 0) | (end == self._rows)
+            allowed &= whole & (end - start <= _LONGEST)
+        upto = self._upto[0, state]
+        return np.where(allowed, entered + upto[end] - upto, _NEVER)  # type: ignore[no-any-return]
 
-def _within_reach(weight: Floats, total: Callable[..., Floats], *, endless: bool) -> Floats:
-    """(n + 1,) for every boundary: the total of the weights of those below it at which a segment to it may begin.
+
+@dataclass(frozen=True)
+class _Total:
+    """What several log weights amount to.
+
+    Attributes:
+        over: along one axis.
+        running: along the last axis, of each and all before it.
+    """
+
+    over: Callable[..., Floats]
+    running: Callable[..., Floats]
+
+
+def _log_sum(weights: Floats, axis: int) -> Floats:
+    """Several times as fast as ``np.logaddexp.reduce``."""
+    most = weights.max(axis=axis, keepdims=True)
+    most[most == _NEVER] = 0.0
+    with np.errstate(divide="ignore"):  # none of them can be
+        return np.log(np.exp(weights - most).sum(axis=axis)) + most.squeeze(axis)  # type: ignore[no-any-return]
+
+
+_SUM = _Total(_log_sum, partial(np.logaddexp.accumulate, axis=-1))
+_BEST = _Total(np.max, partial(np.maximum.accumulate, axis=-1))
+
+
+def _within_reach(weight: Floats, total: _Total, *, endless: bool) -> Floats:
+    """(spines, n + 1) for every boundary: the total of those below it at which a segment to it may begin.
 
     A vertebra is neither shorter nor longer than one can be, unless the edge of the image cuts it off.
     """
-    last = len(weight) - 1
+    last = weight.shape[1] - 1
     if endless:
-        reached = _RUNNING[total](weight)
-        return np.concatenate([[_NEVER], reached[:-1]])
-    padded = np.concatenate([np.full(_LONGEST, _NEVER), weight])
-    windows = sliding_window_view(padded, _LONGEST - _SHORTEST + 1)[: last + 1]
-    reached = total(windows, axis=1)
-    for boundary in range(1, min(_SHORTEST, last)):  # cut off at its lower end
-        reached[boundary] = weight[0]
-    reached[last] = total(weight[max(0, last - _LONGEST) : last], axis=0)  # and at its upper end
+        return np.pad(total.running(weight)[:, :-1], ((0, 0), (1, 0)), constant_values=_NEVER)
+    padded = np.pad(weight, ((0, 0), (_LONGEST, 0)), constant_values=_NEVER)
+    windows = sliding_window_view(padded, _LONGEST - _SHORTEST + 1, axis=1)[:, : last + 1]
+    reached = total.over(windows, axis=2)
+    reached[:, 1 : min(_SHORTEST, last)] = weight[:, :1]  # cut off at its lower end
+    reached[:, last] = total.over(weight[:, max(0, last - _LONGEST) : last], axis=1)  # and at its upper end
     return reached
-
-
-_RUNNING: dict[Callable[..., Floats], Callable[..., Floats]] = {
-    _sum: np.logaddexp.accumulate,
-    np.max: np.maximum.accumulate,
-}
 
 
 def _transitions() -> Floats:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from lib.levels.decoding import Numbering, number_rows
+from lib.levels.decoding import Numbering, endplates_of_each, number_rows
 from lib.levels.learning import ROWS
 from lib.levels.network import HEADS, LevelNet
 from lib.levels.views import SpineViews
@@ -34,7 +34,7 @@ class Rows:
         crest: (n,) probability of the top of the iliac crests.
         transitional: (n,) probability of a lumbosacral transitional vertebra.
         numbering: from identities and endplates.
-        by_fold: the numbering of each fold alone.
+        l3_by_fold: (folds, n) by each fold alone, the probability that the inferior endplate of L3 is in the row.
     """
 
     identity: npt.NDArray[np.float64]
@@ -44,7 +44,7 @@ class Rows:
     crest: npt.NDArray[np.float64]
     transitional: npt.NDArray[np.float64]
     numbering: Numbering
-    by_fold: tuple[Numbering, ...]
+    l3_by_fold: npt.NDArray[np.float64]
 
 
 class LevelEnsemble:
@@ -119,7 +119,9 @@ class LevelEnsemble:
             found = [self._networks[fold](*given) for fold in folds or self.folds]
         said = [_probabilities({name: each[name][..., before : before + n] for name in HEADS}) for each in found]
         mean = {name: np.mean([each[name] for each in said], axis=0) for name in HEADS}
-        alone = tuple(number_rows(each["identity"], each["endplate"][0]) for each in said)
+        alone = endplates_of_each(
+            np.stack([each["identity"] for each in said]), np.stack([each["endplate"][0] for each in said])
+        )
         return Rows(
             identity=mean["identity"],
             endplate=mean["endplate"][0],
@@ -128,7 +130,7 @@ class LevelEnsemble:
             crest=mean["crest"][0],
             transitional=mean["transitional"][0],
             numbering=number_rows(mean["identity"], mean["endplate"][0]),
-            by_fold=alone,
+            l3_by_fold=alone["L3"],
         )
 
 

@@ -50,11 +50,10 @@ def read_levels(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice
         slice_mm: from one to the next.
     """
     found = _read(rows, z_mm, slices=slices, slice_mm=slice_mm)
-    return replace(found, l3_by_fold=tuple(_l3_mm(alone, z_mm) for alone in rows.by_fold))
+    return replace(found, l3_by_fold=tuple(_l3_mm(l3, z_mm) for l3 in rows.l3_by_fold))
 
 
-def _l3_mm(alone: Numbering, z_mm: npt.NDArray[np.float64]) -> float | None:
-    l3 = alone.endplate["L3"]
+def _l3_mm(l3: npt.NDArray[np.float64], z_mm: npt.NDArray[np.float64]) -> float | None:
     return float(z_mm[int(l3.argmax())]) if l3.sum() > _LEAST_PROBABILITY else None
 
 
@@ -84,7 +83,7 @@ def _read(rows: Rows, z_mm: npt.NDArray[np.float64], *, slices: int, slice_mm: f
         said = "The view does not settle which vertebra is L3: the numbering is uncertain."
         return SpineLevels(levels=(), l3_slice=None, confidence=0.0, candidates=readings, warnings=(said,))
     _, row, mass = best
-    agreeing = np.mean([_agrees(row, alone) for alone in rows.by_fold])
+    agreeing = np.mean([_agrees(row, l3) for l3 in rows.l3_by_fold])
     most = _MOST_CERTAIN if _counts_from_something(spine, rows) else _BY_LOOK_ALONE
     return SpineLevels(
         levels=levels,
@@ -151,8 +150,7 @@ def _places(spine: Sequence[_Segment], numbering: Numbering) -> list[tuple[str, 
     return places
 
 
-def _agrees(row: float, alone: Numbering) -> bool:
-    l3 = alone.endplate["L3"]
+def _agrees(row: float, l3: npt.NDArray[np.float64]) -> bool:
     return bool(l3.sum() > _LEAST_PROBABILITY and abs(int(l3.argmax()) - row) * STEP_MM <= _NEAR_MM)
 
 

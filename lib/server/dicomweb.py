@@ -100,6 +100,13 @@ def search_instances(
     )
 
 
+@router.get("/refused")
+def refused(user: _Reader) -> dict[str, Any]:  # noqa: ARG001
+    """How many files were looked at, and why some are not served (this is not part of DICOMweb)."""
+    archive = _archive()
+    return {**archive.counts(), "reasons": dict(archive.refused())}
+
+
 # Headers and files
 
 

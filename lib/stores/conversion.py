@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from lib.disk import sync_folder
 from lib.images.dicom import CTSeries, patient_facts, patient_value, read_header
 from lib.images.faults import refusing_passing_faults
-from lib.images.files import ct_nifti, read_ct_series
+from lib.images.files import compressed, ct_nifti, read_ct_series
 from lib.stores.files import stage
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID")
@@ -28,7 +27,7 @@ def convert_series(series: CTSeries, target: Path, *, scratch: Path) -> None:
         Refusal: it is not sound.
     """
     (files,) = series.files.values()
-    content = gzip.compress(ct_nifti(read_ct_series(files, series.warnings)).to_bytes(), compresslevel=1, mtime=0)
+    content = compressed(ct_nifti(read_ct_series(files, series.warnings)))
     stage(content, scratch=scratch).replace(target)
     sync_folder(target.parent)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
@@ -19,6 +18,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.disk import make_folder, sync_folder
+from lib.images.files import compressed
 from lib.stores.files import place, stage
 from lib.stores.geometry import Grid
 from lib.stores.index import CASES, CURRENT, OUTBOX, RECEIVED, REVISIONS, SCORES, StoreIndex
@@ -235,7 +235,7 @@ def label_file(array: npt.NDArray[np.uint8], grid: Grid) -> bytes:
     """A label as a compressed NIfTI with the image's affine and file shape."""
     nifti = nib.Nifti1Image(array.reshape(grid.file_shape), grid.affine)
     nifti.header.set_xyzt_units("mm")
-    return gzip.compress(nifti.to_bytes(), compresslevel=1, mtime=0)
+    return compressed(nifti)
 
 
 def _is_task(tag: str) -> bool:

@@ -20,10 +20,11 @@ from lib.infers.champions import Champions
 from lib.infers.levels import Detector
 from lib.infers.segmentation import SegmentationTask
 from lib.models import Manifest, Registry
+from lib.networks.nnunet.recipes import RECIPES, Recipe
 from lib.phantoms.cohort import CohortPlan
 from lib.tasks import TASKS
 from scripts.benchmarks._training import draw_cohort
-from scripts.benchmarks.l3_ensemble import FOLDS, write_untrained
+from scripts.benchmarks.l3_ensemble import FEATURES, FOLDS, write_untrained
 
 _SEED = 73
 _ANALYSE = Path(__file__).resolve().parents[1] / "analyse.py"
@@ -33,16 +34,15 @@ _DAY_MINUTES = 24 * 60
 def main(argv: Sequence[str]) -> int:
     """Run the benchmark and print a table in Markdown."""
     parser = argparse.ArgumentParser(prog="benchmark.py pipeline", description=__doc__)
-    parser.add_argument("--models", type=Path, required=True, help="folder with champions of the three L3 tasks")
+    parser.add_argument("--models", type=Path, required=True, help="folder with a champion of l3_slice")
     parser.add_argument("--out", type=Path, required=True, help="folder for the CT, drawn where it is not there")
     parser.add_argument("--repeat", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--cases", type=int, default=16, help="CTs in a row (default: %(default)s)")
     options = parser.parse_args(argv)
     registry = Registry(options.models)
-    missing = [task for task in ("l3_slice", *TASKS["sarcopenia"].parts) if registry.champion(task) is None]
-    if missing:
-        parser.error(f"{options.models} has no champion of {' or '.join(missing)}.")
-    plan = CohortPlan(region="torso", count=1, seed=_SEED, matrix=512, slice_mm=3.0, labels=False)
+    if registry.champion("l3_slice") is None:
+        parser.error(f"{options.models} has no champion of l3_slice.")
+    plan = CohortPlan(region="torso", count=1, seed=_SEED, matrix=512, slice_mm=2.45, labels=False)
     ct = draw_cohort(options.out / "ct", plan) / f"{plan.case(0)}.nii.gz"
     image = read_ct(ct).canonical()
     print(f"CT: {' x '.join(map(str, image.shape))} voxels.\n\n| what | measured | bar |\n| --- | --- | --- |")
@@ -57,13 +57,13 @@ def _rows(options: argparse.Namespace, registry: Registry, ct: Path, image: CTIm
     for name, find in (("cold start", find_levels), ("five-fold detector", Detector(champion))):
         _, seconds = _times(lambda find=find: find(image), options.repeat)  # type: ignore[misc]
         yield f"slice search, {name}, CT in memory", seconds, "0.5 s"
-    paper = _paper_models(options.out / "paper", registry)
-    of = (("no model", None, ""), ("small preset", registry, "4 s"), ("the paper's network, untrained", paper, "8 s"))
+    small, paper = (_models(options.out / name, registry, RECIPES[name]) for name in ("small", "paper"))
+    of = (("no model", None, ""), ("networks of the small preset", small, "4 s"), ("the paper's network", paper, "8 s"))
     for name, models, bar in of:
         task = SegmentationTask(TASKS["sarcopenia"], Champions(models, models.compiled) if models else None)
         first, seconds = _times(lambda task=task: _answer(task, ct), options.repeat)  # type: ignore[misc]
         yield f"`sarcopenia` from NIfTI to the answer, {name}", f"{seconds}; the first {first}", bar
-    yield _many(options, ct)
+    yield _many(options, ct, small.root)
 
 
 def _times(run: Callable[[], object], repeat: int) -> tuple[str, str]:
@@ -81,21 +81,27 @@ def _answer(task: SegmentationTask, ct: Path) -> None:
     task.respond({"image": str(ct), "overlay": "yes"}).file.unlink()
 
 
-def _paper_models(folder: Path, registry: Registry) -> Registry:
-    """The detector as it is, and untrained five-fold networks of the paper's size for the rest."""
+def _models(folder: Path, registry: Registry, recipe: Recipe) -> Registry:
+    """The detector as it is, and untrained five-fold networks for the rest, which take as long as trained ones."""
     models = Registry(folder)
     for task in TASKS["sarcopenia"].parts:
         if models.champion(task) is None:
             schema = SCHEMAS[task]
             with models.staging(task) as staging:
-                write_untrained(staging, schema=schema)
+                write_untrained(
+                    staging,
+                    patch=recipe.patch_size,
+                    spacing_mm=recipe.spacing_mm,
+                    features=recipe.features or FEATURES,
+                    schema=schema,
+                )
                 manifest = Manifest(task=task, network="nnunet_2d", classes=schema.ids, folds=FOLDS, origin="untrained")
                 models.set_champion(task, models.publish(staging, manifest).name)
     shutil.copytree(registry.root / "l3_slice", folder / "l3_slice", dirs_exist_ok=True)
     return models
 
 
-def _many(options: argparse.Namespace, ct: Path) -> tuple[str, str, str]:
+def _many(options: argparse.Namespace, ct: Path, models: Path) -> tuple[str, str, str]:
     """What `analyse.py` makes of copies of the CT."""
     cases, results = options.out / "cases", options.out / "results"
     shutil.rmtree(results, ignore_errors=True)
@@ -104,11 +110,9 @@ def _many(options: argparse.Namespace, ct: Path) -> tuple[str, str, str]:
     for number in range(options.cases):
         os.link(ct, cases / f"copy_{number:03}.nii.gz")
     command = [sys.executable, str(_ANALYSE), str(cases), "--out", str(results), "--quiet"]
-    done = subprocess.run(
-        [*command, "--models", str(options.models)], capture_output=True, text=True, check=True
-    ).stdout
+    done = subprocess.run([*command, "--models", str(models)], capture_output=True, text=True, check=True).stdout
     found = re.search(r"([\d.]+) cases a minute", done)
     if f"{options.cases} analysed, 0 failed" not in done or found is None:
         raise RuntimeError(done)
     a_day = float(found.group(1)) * _DAY_MINUTES
-    return f"`analyse.py` on {options.cases} CTs, small preset", f"{a_day:,.0f} CTs a day", "10,000"
+    return f"`analyse.py` on {options.cases} CTs, networks of the small preset", f"{a_day:,.0f} CTs a day", "10,000"

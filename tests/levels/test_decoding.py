@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.levels.decoding import number_rows
+from lib.levels.decoding import endplates_of_each, number_rows
 from lib.levels.targets import IDENTITIES
 
 LENGTHS = {"below": 40, "S1": 15, "L5": 17, "L4": 19, "L3": 19, "L2": 18, "L1": 17, "T12": 16, "T11": 15, "T10": 14}
@@ -75,3 +75,16 @@ def test_an_endplate_that_was_missed_does_not_shift_the_numbering():
     endplate[first_row("L2")] = 0.05
     numbering = number_rows(identity, endplate)
     assert [level for level, _, _ in numbering.path] == list(LENGTHS)
+
+
+def test_several_spines_at_once_are_read_as_each_alone():
+    without_l5 = {name: length for name, length in LENGTHS.items() if name != "L5"}
+    spines = [rows(), rows(without_l5)]
+    shortest = min(each[0].shape[1] for each in spines)
+    identity = np.stack([each[0][:, :shortest] for each in spines])
+    endplate = np.stack([each[1][:shortest] for each in spines])
+    together = endplates_of_each(identity, endplate)
+    for number in range(2):
+        alone = number_rows(identity[number], endplate[number]).endplate
+        np.testing.assert_allclose(together["L3"][number], alone["L3"], atol=1e-12)
+        assert alone["L3"].sum() > 0.5

@@ -37,7 +37,7 @@ def drawn(spine=SPINE, ribs=NORMAL, transitional=(), sure=0.8):
         crest=np.zeros(len(endplate)),
         transitional=np.array(change),
         numbering=numbering,
-        by_fold=(numbering, numbering),
+        l3_by_fold=np.stack([numbering.endplate["L3"]] * 2),
     )
 
 
@@ -115,13 +115,14 @@ def test_vertebrae_told_by_their_look_alone_are_never_called_certain():
 def test_folds_that_disagree_lower_the_confidence():
     rows = drawn()
     one_off = number_rows(np.roll(rows.identity, 1, axis=0), rows.endplate)
-    together = drawn_anew(rows, rows.identity, by_fold=(rows.numbering, one_off))
+    together = drawn_anew(rows, rows.identity, by_fold=[rows.numbering, one_off])
     assert read(together).confidence == pytest.approx(read(rows).confidence / 2, abs=0.01)
 
 
 def drawn_anew(rows, identity, by_fold=None):
     numbering = number_rows(identity, rows.endplate)
-    return Rows(**{**vars(rows), "identity": identity, "numbering": numbering, "by_fold": by_fold or (numbering,)})
+    l3 = np.stack([each.endplate["L3"] for each in by_fold or [numbering]])
+    return Rows(**{**vars(rows), "identity": identity, "numbering": numbering, "l3_by_fold": l3})
 
 
 @pytest.mark.parametrize(("spine", "said"), [({"below": 90}, "No spine"), ({"L3": 19, "L2": 10}, "Too few")])

@@ -77,7 +77,7 @@ def test_a_version_is_trained_on_and_views_that_cannot_be_read_are_made_again(ct
 def test_a_trained_version_reads_a_ct(phantoms, trained):
     rows = LevelEnsemble.open(trained[1].results).read(views_of(phantoms[0][0]))
     assert rows.identity.sum(axis=0) == pytest.approx(np.ones(rows.identity.shape[1]))
-    assert len(rows.by_fold) == 2
+    assert len(rows.l3_by_fold) == 2
 
 
 def test_a_label_that_tells_no_level_keeps_nobody_from_training(cts, tmp_path):

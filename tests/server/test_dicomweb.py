@@ -32,6 +32,7 @@ def served(tmp_path_factory):
     """A store with a DICOM series, a JPEG 2000 one and an oblique NIfTI, served on this machine."""
     studies = tmp_path_factory.mktemp("studies")
     write_series(studies / "ann", "1.2.3")
+    (studies / "ann" / "broken.dcm").write_text("no DICOM")
     write(
         studies / "deep" / "er" / "j.dcm",
         in_syntax(ct("1.5.6", 1), pydicom.uid.JPEG2000Lossless, [encoded(1, pydicom.uid.JPEG2000Lossless)]),
@@ -78,6 +79,11 @@ class TestSearching:
         query = "limit=101&offset=0&fuzzymatching=true&includefield=00081030,00080060&00100020=*en*"
         (found,) = requests.get(f"{served.url}/proxy/dicom/qido/studies?{query}", timeout=10).json()
         assert (found["00100020"]["Value"], found["00201208"]["Value"]) == (["ben"], [7])
+
+    def test_files_that_are_not_served_are_told_with_the_reason(self, served):
+        told = requests.get(f"{served.url}/proxy/dicom/refused", timeout=10).json()
+        assert (told["refused"], told["volumes"]) == (1, 1)
+        assert told["reasons"] == {"ann/broken.dcm": "ann/broken.dcm is damaged: it is no DICOM."}
 
     def test_nonsense_is_refused_in_a_sentence(self, served):
         answer = requests.get(f"{served.url}/proxy/dicom/studies?NoSuchThing=1", timeout=10)
