@@ -167,8 +167,8 @@ def test_brush_and_eraser_change_the_label_and_leaving_asks(server, page):
     with page.expect_event("dialog"):
         page.evaluate("setTimeout(() => history.back())")
     assert page.asked == ["confirm"] * 4
+    page.wait_for_url("**/ohif/sarcopenia?**")
     page.answer = True
-    assert "/ohif/sarcopenia" in page.url
     assert page.locator(".sarcopenia[data-edited=true]").is_visible()
 
 
