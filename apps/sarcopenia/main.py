@@ -78,14 +78,14 @@ class SarcopeniaApp(MONAILabelApp):
 
     def init_datastore(self) -> CaseStore:
         """The store of the studies folder."""
-        index_url, keep_pairs = self._options.index_url or None, self._options.keep_pairs
+        index_url, pairs = self._options.index_url or None, self._options.keep_pairs
         if self.studies.startswith(("http://", "https://")):
             pacs = replace(self._options.pacs, url=self.studies)
             workspace = Path(self._options.workspace or _default_workspace(self.studies))
             make_folder(workspace)
-            store = CaseStore(workspace, index_url=index_url, pacs=pacs, keep_pairs=keep_pairs)
+            store = CaseStore(workspace, index_url=index_url, pacs=pacs, keep_pairs=pairs)
         else:
-            store = CaseStore(self.studies, index_url=index_url, keep_pairs=keep_pairs)
+            store = CaseStore(self.studies, index_url=index_url, keep_pairs=pairs)
         store.learnt_from_phantoms = self._learnt_from_phantoms
         return store
 

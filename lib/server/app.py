@@ -251,8 +251,8 @@ from monailabel.app import app  # noqa: E402 (it includes the routers changed ab
 app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
 app.add_api_route("/", welcome, include_in_schema=False)
 app.include_router(queue.router)
-app.include_router(pacs_proxy.router)
 app.include_router(annotate.router)
+app.include_router(pacs_proxy.router)
 app.include_router(dicomweb.router)
 app.include_router(ohif.router)
 app.add_middleware(

@@ -78,9 +78,9 @@ class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
         self._converted = self._own / "converted"
         self._removed = self._own / "removed"
         self._facts = self._own / "facts"
+        self._pairs = CasePairs(folder=self._own / "pairs") if keep_pairs else None
         self.learnt_from_phantoms = _never
         self._other_objects: set[str] = set()
-        self._pairs = CasePairs(folder=self._own / "pairs") if keep_pairs else None
         try:
             for folder in (self._labels, self._scratch, self._converted, self._removed, self._facts):
                 make_folder(folder)

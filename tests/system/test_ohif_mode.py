@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import shutil
+import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import requests
 from nibabel import orientations
 from PIL import Image
 
+from lib.anatomy.schemas import L3_MUSCLE
 from lib.images import CTImage, read_ct
 from lib.images.files import write_ct
 from lib.images.frames import frame_order
 from lib.phantoms.dicom import write_dicom_series
 from lib.phantoms.scanner import Scanner
 from scripts.benchmarks._browser import browsing, chromium
+from tests.stores.orthanc import PASSWORD, USER, running_orthanc
 from tests.system.conftest import free_port, running, serve_command
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian package chromium)")
@@ -38,6 +42,15 @@ _SEEN_AT = """point => {
   return [x + dx, y + dy];
 }"""
 
+# The same with the SOPInstanceUID of the image in place of its number.
+_DRAWN_ON = """() => {
+  const {cache, metaData} = window.cornerstone;
+  const [{representationData: {Labelmap}}] = window.services.segmentationService.getSegmentations();
+  return Labelmap.imageIds.flatMap((id, image) => Array.from(
+    cache.getImage(id).voxelManager.getScalarData(),
+    (value, pixel) => [metaData.get('instance', Labelmap.referencedImageIds[image]).SOPInstanceUID, pixel, value]
+  ).filter(([, , value]) => value));
+}"""
 # The voxel of every pixel of an image, or nothing.
 _PLACE = """async ([grid, plane]) => {
   const {Grid, eachPixel} = await import('/ohif/sarcopenia/grid.js');
@@ -164,9 +177,11 @@ def test_brush_and_eraser_change_the_label_and_leaving_asks(server, page):
     wait_for_rest(page)
     page.click("button[name=run]")
     wait_for_rest(page)
-    assert page.asked == ["confirm"] * 3
+    with page.expect_event("dialog"):
+        page.evaluate("setTimeout(() => history.back())")
+    assert page.asked == ["confirm"] * 4
+    page.wait_for_url("**/ohif/sarcopenia?**")
     page.answer = True
-    assert "/ohif/sarcopenia" in page.url
     assert page.locator(".sarcopenia[data-edited=true]").is_visible()
 
 
@@ -186,6 +201,33 @@ def test_what_is_submitted_is_in_the_store_voxel_for_voxel(server, page):
     told = requests.get(f"{server.url}/datastore/label/info?label=ann&tag=l3_muscle", timeout=60).json()
     assert (told["author"], told["model"]) == ("Dr Ann", "l3_muscle")
     assert (server.studies / "sarcopenia" / "pairs" / "l3_muscle" / "ann-label.nii.gz").exists()
+
+    seg = wait_for(lambda: [each for each in _objects(server.studies) if each.Modality == "SEG"], 60)
+    assert _marked(seg[0]) == {tuple(each) for each in page.evaluate(_DRAWN_ON)}
+
+
+def _objects(studies: Path) -> list[pydicom.Dataset]:
+    return [pydicom.dcmread(path) for path in (studies / "sarcopenia" / "dicom").rglob("*.dcm")]
+
+
+def _marked(seg: pydicom.Dataset) -> set[tuple[str, int, int]]:
+    """Every marked pixel of a segmentation: the image it refers to, the pixel, the segment."""
+    frames = np.asarray(seg.pixel_array).reshape(-1, seg.Rows * seg.Columns)
+    found = set()
+    for pixels, told in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        (source,) = told.DerivationImageSequence[0].SourceImageSequence
+        number = int(told.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        value = L3_MUSCLE.ids[seg.SegmentSequence[number - 1].SegmentLabel]
+        found |= {(str(source.ReferencedSOPInstanceUID), int(pixel), value) for pixel in np.flatnonzero(pixels)}
+    return found
+
+
+def wait_for(what, seconds: float):
+    deadline = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.2)
+    return value
 
 
 def test_the_next_case_comes_up_with_the_reason(server, page):
@@ -209,7 +251,12 @@ def test_a_series_is_added_in_the_browser_and_can_be_opened(server, page, tmp_pa
     folder = tmp_path / "series"
     folder.mkdir()
     write_dicom_series(
-        folder, _few_slices(real_ct_path), patient_id="cleo", description="", scanner=Scanner(), identity="mode"
+        folder,
+        _in_frames(real_ct_path, slice(0, 5)),
+        patient_id="cleo",
+        description="",
+        scanner=Scanner(),
+        identity="mode",
     )
     (folder / "notes.txt").write_text("no image")
     page.set_input_files("input[name=folder]", folder)
@@ -226,10 +273,52 @@ def test_a_series_is_added_in_the_browser_and_can_be_opened(server, page, tmp_pa
     assert page.inner_text(".sarcopenia .status")  # five slices of the pelvis show no L3, and the panel says so
 
 
-def _few_slices(path: Path) -> CTImage:
+def test_the_same_on_a_pacs_and_the_segmentation_is_in_its_archive(page, tmp_path, real_ct_path):
+    for name, part in (("dora", slice(None)), ("emil", slice(0, 6))):
+        (tmp_path / name).mkdir()
+        image = _in_frames(real_ct_path, part)
+        write_dicom_series(
+            tmp_path / name, image, patient_id=name, description="", scanner=Scanner(), identity=f"mode {name}"
+        )
+    dora, emil = (pydicom.dcmread(next((tmp_path / name).iterdir())).SeriesInstanceUID for name in ("dora", "emil"))
+    (tmp_path / "password").write_text(PASSWORD)
+    port = free_port()
+    with running_orthanc(tmp_path / "orthanc") as orthanc:
+        orthanc.upload(*(tmp_path / "dora").iterdir(), *(tmp_path / "emil").iterdir())
+        command = serve_command(tmp_path / "studies", port)
+        command[command.index("--studies") + 1] = orthanc.options.url
+        conf = {"workspace": tmp_path / "workspace", "pacs_user": USER, "pacs_password_file": tmp_path / "password"}
+        conf |= {"pacs_every_s": "1", "pacs_min_slices": "4", "auto_score": "false"}
+        command += [str(word) for name, value in conf.items() for word in ("--conf", name, value)]
+        with running(command, tmp_path, port, tmp_path / "server.log", tmp_path) as server:
+            info = f"{server.url}/datastore/image/info?image="
+            wait_for(lambda: all(requests.get(f"{info}{uid}", timeout=60).ok for uid in (dora, emil)), 60)
+            page.goto(f"{server.url}/open/{dora}", wait_until="commit")
+            page.locator(".sarcopenia[data-ready=true]").wait_for()
+            page.fill("input[name=who]", "Dr Dora")
+            page.press("input[name=who]", "Tab")
+            page.click("button[name=run]")
+            page.locator(".sarcopenia .answer table").wait_for()
+            wait_for_rest(page)
+            canvas = page.locator("canvas.cornerstone-canvas").first.bounding_box()
+            page.click("[data-cy=Brush]")
+            drag(page, (canvas["x"] + canvas["width"] * 0.5, canvas["y"] + canvas["height"] * 0.3), 20)
+            page.locator(".sarcopenia[data-edited=true]").wait_for()
+            page.click("button[name=submit]")
+            page.locator(".sarcopenia .revision").wait_for()
+            drawn = {tuple(each) for each in page.evaluate(_DRAWN_ON)}
+            (seg,) = wait_for(lambda: orthanc.instances("SEG"), 60)
+            assert _marked(pydicom.dcmread(io.BytesIO(orthanc.file(seg)))) == drawn
+            page.click("button[name=next]")
+            page.wait_for_url(f"**{emil}**", wait_until="commit")
+            page.locator(".sarcopenia[data-ready=true] .reason:not(:empty)").wait_for()
+
+
+def _in_frames(path: Path, part: slice) -> CTImage:
+    """Some frames of a CT as a DICOM series holds them."""
     image = read_ct(path)
     order = frame_order(image.shape, image.affine)
-    hu = np.clip(order.to_frames(image.hu)[:, :, :5], -1024, 3071).round().astype(np.int16)
+    hu = np.clip(order.to_frames(image.hu)[:, :, part], -1024, 3071).round().astype(np.int16)
     return CTImage(hu=hu, affine=order.affine)
 
 

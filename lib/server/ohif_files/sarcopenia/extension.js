@@ -1,5 +1,7 @@
 // The extension: it offers the panel, and hands OHIF's services to it.
 
+import './back_button.js';
+
 export const EXTENSION = 'sarcopenia';
 export const PANEL = `${EXTENSION}.panelModule.annotate`;
 

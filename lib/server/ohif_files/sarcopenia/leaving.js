@@ -2,6 +2,7 @@
 // the browser's back button, and opening another case. OHIF's router cannot be told to ask, so its events are caught
 // before it.
 
+import { askBeforeBack } from './back_button.js';
 import { anyEdited } from './labelmap.js';
 
 const QUESTION = 'You have edits that are not submitted. Leave them behind?';
@@ -10,7 +11,6 @@ const QUESTION = 'You have edits that are not submitted. Leave them behind?';
 export const mayLeave = () => !anyEdited() || window.confirm(QUESTION);
 
 export function guardLeaving() {
-  const here = window.location.href;
   const unload = event => {
     if (anyEdited()) {
       event.preventDefault();
@@ -22,18 +22,12 @@ export function guardLeaving() {
       event.stopImmediatePropagation();
     }
   };
-  const back = event => {
-    if (!mayLeave()) {
-      event.stopImmediatePropagation();
-      window.history.pushState(window.history.state, '', here);
-    }
-  };
   window.addEventListener('beforeunload', unload);
   window.addEventListener('click', click, true);
-  window.addEventListener('popstate', back, true);
+  askBeforeBack(mayLeave);
   return () => {
     window.removeEventListener('beforeunload', unload);
     window.removeEventListener('click', click, true);
-    window.removeEventListener('popstate', back, true);
+    askBeforeBack(null);
   };
 }
