@@ -134,7 +134,7 @@ class TestPairs:
 
 def _values_with(p: float) -> tuple[list[float], list[float]]:
     """Two columns whose paired t-test has a given p: differences -1, 0, 1 moved by what that t needs."""
-    from scipy import stats  # noqa: PLC0415
+    from scipy import stats
 
     moved = stats.t.isf(p / 2, 2) * 1 / math.sqrt(3)
     return [0.0, 0.0, 0.0], [moved - 1, moved, moved + 1]
