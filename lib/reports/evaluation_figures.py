@@ -36,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "sarcopenia",
 }
 _MOST_PANELS_ACROSS = 3
+_PAGE_INCHES = 9.0
 _UNITS = {
     "_cm2_m2": "cm²/m²",
     "_cm3_m2": "cm³/m²",
@@ -73,8 +74,9 @@ def box_figure(values: Mapping[str, Mapping[str, Sequence[float]]], *, label: st
     structures = list(dict.fromkeys(name for each in values.values() for name in each))
     sources = list(values)
     with mpl.rc_context(_STYLE):
-        height = 1.2 + len(structures) * max(0.32, 0.2 * len(sources) + 0.12)
-        figure, axes = _figure(7.0, height)
+        each = max(0.32, 0.2 * len(sources) + 0.12)
+        # 31 structures of the thigh are to fit on a page as well.
+        figure, axes = _figure(7.0, 1.2 + len(structures) * min(each, max(0.3, _PAGE_INCHES / len(structures))))
         step = 0.8 / len(sources)
         for number, source in enumerate(sources):
             colour = COLOURS[number % len(COLOURS)]
