@@ -450,6 +450,8 @@ export class Panel {
     const labelmap = this.needLabel();
     const { task, fingerprint } = labelmap;
     const params = answers.get(labelmap.id);
+    const revision = () => this.case.labels.find(label => label.task === task.name)?.revision;
+    const before = revision();
     await server.saveLabel(this.case.id, await writeNrrd(labelmap.read(), this.grid), {
       label_info: task.structures.map(({ name, id }) => ({ name, idx: id })),
       client_id: this.annotator,
@@ -461,7 +463,8 @@ export class Panel {
     this.say('Saved.', 'good');
     try {
       await this.readCase();
-      if (this.task.stored_as.includes(task.name)) {
+      // A blind reading is not the label of the case, whose numbers its reader must not see.
+      if (revision() !== before) {
         const { measurements } = await server.measurements(this.case.id, task.name);
         this.saved.append(...measurements.map(({ regions }) => measurementTable(regions)));
       }
