@@ -114,7 +114,7 @@ def compare_labels(
         if not cases:
             raise Stop(f"There is no label of {schema.task} in {options.labels}.")
         followed = tqdm(cases, unit="case", disable=options.quiet)
-        results = Evaluation(schema=schema, sources=sources).run(followed)
+        results = Evaluation(schema=schema, sources=sources, own_slice=options.own_slice).run(followed)
         second = readings_of(store, schema) if store else Results()
     finally:
         if store:
@@ -159,6 +159,11 @@ def facts_of(
     phantoms = sum(bool(case.facts.phantom) for case in results.read.values())
     if phantoms:
         said.append(f"{phantoms} of them are digital phantoms, whose figures say nothing about patients.")
+    patients = len({case.patient for case in results.read.values()})
+    if patients < len(results.read):
+        said.append(
+            f"They are of {patients} patients, but count as independent: intervals are too narrow, p too small."
+        )
     said += [warning for source in sources for warning in source.warnings(cases)]
     spare = set(table) - {case.name for case in cases}
     if spare:

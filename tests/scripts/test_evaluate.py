@@ -198,3 +198,23 @@ def test_there_has_to_be_something_to_evaluate(tmp_path):
         evaluate.main(["l3_muscle", "--labels", str(tmp_path / "labels"), "--out", str(tmp_path / "out")])
     with pytest.raises(Stop, match="nothing to evaluate"):
         evaluate.main(["l3_muscle", "--out", str(tmp_path / "out")])
+
+
+def test_slices_of_one_patient_are_said_to_be_no_independent_cases(tmp_path):
+    label = np.repeat(drawn(10), 3, axis=2)
+    label[..., 2] = 0
+    for name in ("labels", "same"):
+        write(tmp_path / name, "two_slices", label)
+    arguments = [
+        "l3_muscle",
+        "--labels",
+        str(tmp_path / "labels"),
+        "--versions",
+        f"same={tmp_path / 'same'}",
+        "--quiet",
+    ]
+    assert evaluate.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert one(rows(tmp_path / "out", "overlap"), structure="psoas")["cases"] == "2"
+    assert "They are of 1 patients" in (tmp_path / "out" / "evaluation.md").read_text()
+    assert evaluate.main([*arguments, "--own-slice", "--out", str(tmp_path / "own")]) == 0
+    assert "does not tell which" in (tmp_path / "own" / "evaluation.md").read_text()
