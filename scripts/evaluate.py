@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.anatomy.schemas import STORED_SCHEMAS, LabelSchema
+from lib.anatomy.schemas import L3_SLICE, STORED_SCHEMAS, LabelSchema
 from lib.disk import make_folder, write_file
 from lib.images import PatientFacts
 from lib.models import Registry
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     if answered:
         add_overlap(report, schema, answered)
         add_agreement(report, schema, answered)
-    add_levels(report, results, known)
+    add_levels(report, results, known, searched=options.own_slice or schema is L3_SLICE)
     if answered:
         add_subgroups(report, schema, answered, groupings, known)
     if options.labels:
@@ -84,6 +84,9 @@ def main(arguments: Sequence[str]) -> int:
         rows = {case: row_of(PatientFacts(), {**people.get(case, {}), **row}) for case, row in measured.items()}
         questions = questions_of(options, measured, outcomes)
         check(questions, rows)
+        spare = set(outcomes) - set(measured)
+        if spare:
+            report.facts.append(f"{len(spare)} rows of the outcomes name no measured case, such as {min(spare)}.")
         add_outcomes(report, questions, rows)
     try:
         make_folder(options.out)
