@@ -209,7 +209,7 @@ def _whole_numbers(file: Path, grid: Grid) -> npt.NDArray:
 
 
 def _info(task: str, draft: _Draft, found: Found, *, author: str, result: CaseLabels) -> dict[str, Any]:
-    """What is kept with a label: who drew it, as far as the provenance of an untouched file says, and where it is from."""
+    """What is kept with a label: who drew it, as far as the provenance of an untouched file says, and where from."""
     rows = [_provenance(label, result) for label in draft.files]
     known = [row for row in rows if row is not None]
     row = known[0] if len(known) == len(rows) and len({each.author for each in known}) == 1 else None
