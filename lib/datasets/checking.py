@@ -102,7 +102,7 @@ def check(importing: Importing, store: CaseStore) -> Iterator[tuple[FoundCase | 
     found = importing.found
     for path, why in found.passed_over.items():
         yield None, [_finding("", path, found, Weight.NOTE, f"It was passed over: {why}.")], set()
-    looked = _Twins(store, {importing.name_of(case): importing.facts_of(case) for case in found.cases})
+    looked = StoreTwins(store, {importing.name_of(case): importing.facts_of(case) for case in found.cases})
     for case in found.cases:
         yield case, *_check_case(case, importing, store, looked)
 
@@ -112,8 +112,13 @@ def is_there(store: CaseStore, name: str) -> bool:
     return name in store.list_images()
 
 
-class _Twins:
-    """Looks for the pictures of a case in the cases before it and in the store."""
+class StoreTwins:
+    """Looks for the pictures of a case in the cases before it and in the store.
+
+    Args:
+        store: the store.
+        facts: the cases that are looked at, which are not compared with themselves, with ``patient`` where it is known.
+    """
 
     def __init__(self, store: CaseStore, facts: Mapping[str, Mapping[str, Any]]) -> None:
         self._store = store
@@ -165,7 +170,7 @@ def _finding(name: str, file: Path, found: Found, weight: Weight, what: str) -> 
 
 
 def _check_case(
-    case: FoundCase, importing: Importing, store: CaseStore, twins: _Twins
+    case: FoundCase, importing: Importing, store: CaseStore, twins: StoreTwins
 ) -> tuple[list[Finding], set[str]]:
     found, name = importing.found, importing.name_of(case)
     findings: list[Finding] = []

@@ -11,9 +11,9 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.misc import is_dicom
 
+from lib.datasets.checking import StoreTwins
 from lib.datasets.chosen import Chosen
 from lib.datasets.provenance import Provenance, provenance_of, write_provenance
-from lib.datasets.twins import Twins, slice_digests
 from lib.dicom_objects.reading import SEGMENTATION_CLASSES, segmentation_facts
 from lib.disk import make_folder, write_file
 from lib.images.dicom import DAMAGED
@@ -112,7 +112,8 @@ def check_dicom(files: Sequence[DicomFile], store: CaseStore) -> Iterator[tuple[
         if not file.is_label:
             series.setdefault(file.series, []).append(file.path)
     grids: dict[str, Grid] = {}
-    twins = Twins()
+    known = {uid: store.case_of_series(uid) or uid for uid in series}
+    twins = StoreTwins(store, {name: {} for name in known.values()})
     for uid, paths in series.items():
         try:
             image = read_ct_series(paths)
@@ -120,8 +121,8 @@ def check_dicom(files: Sequence[DicomFile], store: CaseStore) -> Iterator[tuple[
             yield paths[0], str(refusal)
             continue
         grids[uid] = Grid(shape=image.shape, affine=image.affine, file_shape=image.shape)
-        for twin in twins.add(uid, slice_digests(image)):
-            yield paths[0], f"It shares {twin.shared} slices with the series {twin.other}: the same CT twice."
+        for twin in twins.of(known[uid], image):
+            yield paths[0], f"It shares {twin.shared} slices with {twin.other}: the same CT under two names."
     for file in files:
         if not file.is_label:
             continue

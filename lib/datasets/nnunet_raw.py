@@ -89,7 +89,6 @@ def find_nnunet(root: Path) -> Found:
         Refusal: a ``dataset.json`` cannot be read, or describes images of several channels or labels of regions.
     """
     cases: list[FoundCase] = []
-    passed_over: dict[Path, str] = {}
     names = []
     for folder in _datasets(root):
         content = _content(folder / _DATASET)
@@ -102,18 +101,17 @@ def find_nnunet(root: Path) -> Found:
             images, labels = _files(folder / f"images{each}"), _files(folder / f"labels{each}")
             for stem in sorted({*images, *labels}):
                 row = known.get(labels[stem].relative_to(folder).as_posix()) if stem in labels else None
-                found = [FoundLabel(file=labels[stem], names=meanings, ignore=ignore, provenance=row)]
+                label = labels.get(stem)
+                own = () if label is None else (FoundLabel(file=label, names=meanings, ignore=ignore, provenance=row),)
                 cases.append(
                     FoundCase(
                         name=row.case if row else stem,
                         image=images.get(stem),
-                        labels=tuple(found if stem in labels else ()),
+                        labels=own,
                         facts=row.facts if row else {},
                     )
                 )
-    return Found(
-        layout=LAYOUT, dataset="+".join(dict.fromkeys(names)), root=root, cases=merged(cases), passed_over=passed_over
-    )
+    return Found(layout=LAYOUT, dataset="+".join(dict.fromkeys(names)), root=root, cases=merged(cases))
 
 
 def _with_ignored(array: npt.NDArray, affine: npt.NDArray, *, ignore: int, partial: bool) -> npt.NDArray[np.uint8]:
@@ -151,9 +149,9 @@ def _content(path: Path) -> dict[str, Any]:
         raise Refusal(f"{path} cannot be read as JSON ({error}).") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise Refusal(f"{path} has no labels: it is no dataset.json of nnU-Net.")
-    channels = content.get("channel_names") or content.get("modality") or {}
-    if len(channels) > 1:
-        raise Refusal(f"{path} is of images with {len(channels)} channels; a CT has one.")
+    channels = len(content.get("channel_names") or ())
+    if channels > 1:
+        raise Refusal(f"{path} is of images with {channels} channels; a CT has one.")
     return content
 
 

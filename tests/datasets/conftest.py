@@ -47,7 +47,7 @@ def drawn(values, axis=2, shape=SHAPE):
     return label
 
 
-def save(store, image_id, label, affine, task, tmp_path, **info):
+def save(store, image_id, label, *, affine, tmp_path, task="l3_muscle", **info):
     path = write_nifti(tmp_path / "submitted.nii.gz", label, affine)
     store.save_label(image_id, str(path), "final", {"task": task, "user": f"dr {image_id}", **info})
 
@@ -59,10 +59,12 @@ def labelled(tmp_path):
     for seed, (name, affine) in enumerate(GEOMETRIES.items()):
         write_nifti(studies / f"{name}.nii.gz", ct(seed), affine)
     store = CaseStore(studies)
-    save(store, "ann", drawn([1]), GEOMETRIES["ann"], "l3_muscle", tmp_path, model="l3_muscle", model_version="v0002")
-    save(store, "ben", drawn([1, 2, 3]), GEOMETRIES["ben"], "l3_muscle", tmp_path)
-    save(store, "cat", drawn([1, 2], axis=0), GEOMETRIES["cat"], "l3_muscle", tmp_path, complete=True)
-    save(store, "ann", drawn([1, 3, 4]), GEOMETRIES["ann"], "l3_slice", tmp_path)
+    save(
+        store, "ann", drawn([1]), affine=GEOMETRIES["ann"], tmp_path=tmp_path, model="l3_muscle", model_version="v0002"
+    )
+    save(store, "ben", drawn([1, 2, 3]), affine=GEOMETRIES["ben"], tmp_path=tmp_path)
+    save(store, "cat", drawn([1, 2], axis=0), affine=GEOMETRIES["cat"], tmp_path=tmp_path, complete=True)
+    save(store, "ann", drawn([1, 3, 4]), affine=GEOMETRIES["ann"], tmp_path=tmp_path, task="l3_slice")
     store.update_image_info("ann", {"sex": "F", "height_m": 1.6, "patient": "P1"})
     yield store
     store.close()

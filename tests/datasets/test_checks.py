@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scripts import import_cases
 from scripts.command import Stop
 from tests.datasets.conftest import GEOMETRIES, ct, drawn, flipped, write_nifti
 from tests.stores.conftest import AFFINE, SHAPE
+from tests.stores.dicom_cases import muscles, source_of, write_foreign, write_series
 
 
 @pytest.fixture
@@ -137,3 +139,36 @@ def test_checking_alone_takes_nothing_in(folder, empty):
     store = CaseStore(empty)
     assert store.list_images() == []
     store.close()
+
+
+class TestDicom:
+    @pytest.fixture
+    def series(self, tmp_path):
+        """A CT series, and another one with a segmentation."""
+        root = tmp_path / "dicom"
+        write_series(root / "one", "one")
+        files = write_series(root / "dan", "three3")
+        write_foreign(root / "label.dcm", source_of(files), muscles(), ("psoas", "paraspinal", "abdominal_wall"))
+        return root
+
+    def test_a_segmentation_without_its_ct(self, series, empty, capsys):
+        shutil.rmtree(series / "dan")
+        with pytest.raises(Stop, match="Nothing was taken in"):
+            import_cases.main([str(series), "--studies", str(empty)])
+        assert "fault: label.dcm: There is no CT series to this label" in capsys.readouterr().out
+        assert import_cases.main([str(series), "--studies", str(empty), "--skip-faulty"]) == 0
+        assert "Taken in: 6 CT images, 0 labels." in capsys.readouterr().out
+
+    def test_the_same_ct_under_two_identifiers_also_in_the_store(self, series, empty, tmp_path, capsys):
+        assert import_cases.main([str(series), "--studies", str(empty)]) == 0
+        assert "Taken in: 12 CT images, 1 labels." in capsys.readouterr().out
+        write_series(tmp_path / "more" / "again", "two")  # the voxels depend on the length of the name alone
+        with pytest.raises(Stop):
+            import_cases.main([str(tmp_path / "more"), "--studies", str(empty)])
+        assert "the same CT under two names" in capsys.readouterr().out
+
+    def test_a_slice_that_is_missing(self, series, empty, capsys):
+        sorted((series / "dan").iterdir())[2].unlink()
+        with pytest.raises(Stop):
+            import_cases.main([str(series), "--studies", str(empty)])
+        assert "fault: dan/" in capsys.readouterr().out

@@ -108,8 +108,8 @@ def test_dicom_comes_back_with_its_ct(empty, tmp_path, capsys):
     store = CaseStore(studies)
     store.archive.scan()
     image, affine, _ = read_volume_of(store, "dan")
-    save(store, "dan", muscles(), affine, "l3_muscle", tmp_path)
-    save(store, "ann", drawn([1, 2], shape=(9, 8, 5)), GEOMETRIES["ann"], "l3_muscle", tmp_path)
+    save(store, "dan", muscles(), affine=affine, tmp_path=tmp_path)
+    save(store, "ann", drawn([1, 2], shape=(9, 8, 5)), affine=GEOMETRIES["ann"], tmp_path=tmp_path)
     export_all("dicom", store, tmp_path / "out")
     store.close()
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").glob("*/seg/*")}
@@ -143,7 +143,7 @@ def test_a_label_that_is_there_stays_the_current_one(labelled, empty, tmp_path, 
     export_all("pairs", labelled, tmp_path / "out")
     take(tmp_path / "out", empty)
     store = CaseStore(empty)
-    save(store, "ben", drawn([3, 2, 1]), GEOMETRIES["ben"], "l3_muscle", tmp_path)
+    save(store, "ben", drawn([3, 2, 1]), affine=GEOMETRIES["ben"], tmp_path=tmp_path)
     mine = store.current_revision("ben", "l3_muscle").number
     store.close()
     file = tmp_path / "out" / "l3_muscle" / "ben-label.nii.gz"
