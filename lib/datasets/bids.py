@@ -14,7 +14,7 @@ from typing import Any
 
 from lib import VERSION
 from lib.anatomy.schemas import STORED_SCHEMAS
-from lib.datasets.chosen import Chosen, write_image
+from lib.datasets.chosen import Chosen, description_of, write_image
 from lib.datasets.found import Found, FoundCase, FoundLabel, merged
 from lib.datasets.provenance import Provenance, provenance_of, read_provenance, write_provenance
 from lib.disk import make_folder, write_file, write_json
@@ -59,7 +59,7 @@ def write_bids(root: Path, labels: Sequence[Chosen]) -> list[Provenance]:
         write_json(label.with_name(f"{stem}.json"), sidecar)
         rows.append(row)
     described = {"Name": "Sarcopenia Label export", "BIDSVersion": _BIDS_VERSION}
-    write_json(root / _DESCRIPTION, {**described, "DatasetType": "raw"})
+    write_json(root / _DESCRIPTION, {**described, "DatasetType": "raw", "Description": description_of(labels)})
     made_by = [{"Name": "Sarcopenia Label", "Version": VERSION}]
     write_json(derived / _DESCRIPTION, {**described, "DatasetType": "derivative", "GeneratedBy": made_by})
     write_file(root / "participants.tsv", _participants(about).encode())

@@ -129,7 +129,7 @@ class StoreTwins:
     def of(self, name: str, image: CTImage) -> list[Twin]:
         """The cases with the same pictures."""
         self._read_alike(image)
-        return list(self._twins.add(name, slice_digests(image)))
+        return self._twins.add(name, slice_digests(image))
 
     def patient(self, name: str) -> str:
         """Whose a case is."""
@@ -148,8 +148,7 @@ class StoreTwins:
             shape, spacing = _pixels(grid.shape, grid.affine)
             if shape == own[0] and np.allclose(spacing, own[1], atol=_SAME_PIXELS_MM):
                 del self._unread[name]
-                for _ in self._twins.add(name, slice_digests(read_ct(self._store.get_image_uri(name)))):
-                    pass
+                self._twins.add(name, slice_digests(read_ct(self._store.get_image_uri(name))))
 
     def _grid(self, name: str) -> Grid | None:
         try:

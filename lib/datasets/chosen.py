@@ -69,6 +69,13 @@ def write_image(chosen: Chosen, target: Path) -> None:
         write_ct(target, read_ct(chosen.image))
 
 
+def description_of(labels: Sequence[Chosen]) -> str:
+    """What a dataset says of itself; nothing that learns from phantoms may look as if it were for patients."""
+    phantoms = sum(chosen.facts.get("phantom") == "yes" for chosen in labels)
+    said = f" {phantoms} of them are digital phantoms: nothing that learns from them is for patients."
+    return f"{len(labels)} labels exported from Sarcopenia Label.{said if phantoms else ''}"
+
+
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"

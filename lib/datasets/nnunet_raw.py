@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.anatomy.schemas import STORED_SCHEMAS
-from lib.datasets.chosen import Chosen, write_image
+from lib.datasets.chosen import Chosen, description_of, write_image
 from lib.datasets.found import Found, FoundCase, FoundLabel, merged
 from lib.datasets.provenance import Provenance, provenance_of, read_provenance, write_provenance
 from lib.disk import make_folder, write_file, write_json
@@ -66,6 +66,7 @@ def write_nnunet(
         rows.append(provenance_of(chosen.revision, root=dataset, label=label, image=image, facts=chosen.facts))
     content = {
         "name": task,
+        "description": description_of(labels),
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, **schema.ids, **({_IGNORE: ignore} if has_ignored else {})},
         "numTraining": len(labels),

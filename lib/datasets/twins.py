@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,7 +47,7 @@ class Twins:
     _case_of: dict[bytes, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def add(self, case: str, digests: frozenset[bytes]) -> Iterator[Twin]:
+    def add(self, case: str, digests: frozenset[bytes]) -> list[Twin]:
         """Remember a case, and tell those of the earlier ones with which it shares slices."""
         shared: dict[str, int] = {}
         for digest in digests:
@@ -56,5 +55,7 @@ class Twins:
             if other != case:
                 shared[other] = shared.get(other, 0) + 1
         self._counts[case] = len(digests)
-        for other, count in sorted(shared.items()):
-            yield Twin(other=other, shared=count, all_shared=count == len(digests) == self._counts[other])
+        return [
+            Twin(other=other, shared=count, all_shared=count == len(digests) == self._counts[other])
+            for other, count in sorted(shared.items())
+        ]

@@ -93,6 +93,15 @@ def test_an_nnunet_dataset_leaves_out_what_nobody_judged_and_keeps_the_folds(lab
         assert sorted([*split["train"], *split["val"]]) == ["ann", "ben", "cat"]
 
 
+@pytest.mark.parametrize(
+    ("layout", "file"), [("nnunet", "Dataset701_l3_muscle/dataset.json"), ("bids", "dataset_description.json")]
+)
+def test_an_export_of_phantoms_says_so(layout, file, labelled, tmp_path):
+    labelled.update_image_info("ben", {"phantom": True})
+    export_all(layout, labelled, tmp_path / "out", "--task", "l3_muscle")
+    assert "1 of them are digital phantoms" in (tmp_path / "out" / file).read_text()
+
+
 def test_two_cts_of_a_patient_are_sessions_of_one_subject(labelled, tmp_path):
     labelled.update_image_info("ben", {"patient": "P1"})
     export_all("bids", labelled, tmp_path / "out", "--task", "l3_muscle")
