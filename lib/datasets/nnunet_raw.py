@@ -93,7 +93,8 @@ def find_nnunet(root: Path) -> Found:
     names = []
     for folder in _datasets(root):
         content = _content(folder / _DATASET)
-        names.append(str(content.get("name") or folder.name))
+        name = str(content.get("name") or folder.name)
+        names.append(root.name if name in STORED_SCHEMAS else name)
         values = _values(content, folder.name)
         ignore = next((value for value, name in values.items() if name == _IGNORE), None)
         meanings = {value: name for value, name in values.items() if value and value != ignore}

@@ -15,7 +15,8 @@ from lib.images.files import read_volume
 from lib.stores import CaseStore
 from scripts import export, import_cases
 from scripts.command import Stop
-from tests.datasets.conftest import GEOMETRIES, contents, drawn, save, write_nifti
+from tests.datasets.conftest import GEOMETRIES, contents, ct, drawn, save, write_nifti
+from tests.stores.conftest import SHAPE
 from tests.stores.dicom_cases import muscles, write_series
 
 
@@ -46,6 +47,19 @@ def test_a_round_trip_is_exact_and_a_second_run_takes_in_nothing(layout, labelle
     take(tmp_path / "out", empty)
     assert opened(empty) == first
     assert "Taken in: 0 images, labels: none." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", ["pairs", "nnunet", "bids"])
+def test_a_single_slice_of_two_axes_comes_back_with_two(layout, empty, tmp_path):
+    studies = tmp_path / "from"
+    write_nifti(studies / "dee 1.nii.gz", ct(5, SHAPE[:2]), GEOMETRIES["ann"])
+    store = CaseStore(studies)
+    label = drawn([1, 2], shape=(*SHAPE[:2], 4))[:, :, 3]
+    save(store, "dee 1", label, affine=GEOMETRIES["ann"], tmp_path=tmp_path)
+    export_all(layout, store, tmp_path / "out")
+    take(tmp_path / "out", empty)
+    assert opened(empty)[0] == contents(store)
+    store.close()
 
 
 def test_a_run_that_was_interrupted_goes_on(labelled, empty, tmp_path):
