@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         raise Stop(str(refusal)) from refusal
     except OSError as error:
         raise Stop(f"{out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     print(f"{len(rows)} labels of {len({row.case for row in rows})} cases are in {out}.")
     return 0
 

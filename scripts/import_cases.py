@@ -34,10 +34,14 @@ from scripts.command import Stop, run_command
 from scripts.serve import STUDIES
 
 _TOLD = 40
+_NOTHING = "Nothing was taken in. Mend what is wrong, or take in the other cases with --skip-faulty."
 
 
 def main(arguments: Sequence[str]) -> int:
     """Check a folder and take in what is sound.
+
+    Returns:
+        1 where ``--check`` found faults, else 0.
 
     Raises:
         Stop: the folder cannot be taken in; faults were found and ``--skip-faulty`` was not given.
@@ -52,16 +56,15 @@ def main(arguments: Sequence[str]) -> int:
             raise Stop(f"There is no studies folder {options.studies}.")
         store = CaseStore(options.studies, index_url=options.index_url)
         try:
-            (import_dicom if layout == DICOM else import_files)(store, layout, options)
+            return (import_dicom if layout == DICOM else import_files)(store, layout, options)
         finally:
             store.close()
     except Refusal as refusal:
         raise Stop(str(refusal)) from refusal
-    return 0
 
 
-def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> None:
-    """Check and take in NIfTI files."""
+def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> int:
+    """Check and take in NIfTI files; returns the exit code."""
     rules = read_mapping(options.mapping) if options.mapping else mapping_of(layout)
     importing = Importing(
         found=find(options.folder.resolve(), layout, task=options.task),
@@ -86,8 +89,11 @@ def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> 
     if unknown:
         print(f"The mapping has no line for {', '.join(sorted(unknown))}: left out.")
     tell(findings, options)
-    if options.check or not may_go_on(findings, options):
-        return
+    has_faults = any(each.weight is Weight.FAULT for each in findings)
+    if options.check:
+        return int(has_faults)
+    if has_faults and not options.skip_faulty:
+        raise Stop(_NOTHING)
     images, labels = 0, Counter[str]()
     for case in sound:
         taken = take_in(case, importing, store)
@@ -95,10 +101,11 @@ def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> 
         labels.update(taken.labels)
     of_tasks = ", ".join(f"{count} of {task}" for task, count in labels.items()) or "none"
     print(f"Taken in: {images} images, labels: {of_tasks}.")
+    return 0
 
 
-def import_dicom(store: CaseStore, layout: str, options: argparse.Namespace) -> None:
-    """Check and take in DICOM series and segmentations."""
+def import_dicom(store: CaseStore, layout: str, options: argparse.Namespace) -> int:
+    """Check and take in DICOM series and segmentations; returns the exit code."""
     unfit = [name for name in ("mapping", "prefix", "author", "newer", "facts", "task") if getattr(options, name)]
     if unfit:
         raise Stop(f"--{unfit[0]} is not for {layout}: DICOM says itself what and whose it is.")
@@ -111,12 +118,16 @@ def import_dicom(store: CaseStore, layout: str, options: argparse.Namespace) -> 
     ]
     print(f"{layout}: {sum(file.is_label for file in files)} segmentations, {len(findings)} faults.")
     tell(findings, options)
-    if options.check or not may_go_on(findings, options):
-        return
+    has_faults = any(each.weight is Weight.FAULT for each in findings)
+    if options.check:
+        return int(has_faults)
+    if has_faults and not options.skip_faulty:
+        raise Stop(_NOTHING)
     bad = {path for path, _ in faults}
     bad_series = {file.series for file in files if file.path in bad}
     images, labels = take_dicom([file for file in files if file.series not in bad_series], store)
     print(f"Taken in: {images} CT images, {labels} labels.")
+    return 0
 
 
 def tell(findings: Sequence[Finding], options: argparse.Namespace) -> None:
@@ -127,17 +138,6 @@ def tell(findings: Sequence[Finding], options: argparse.Namespace) -> None:
         print(f"and {len(findings) - _TOLD} more; --report FILE writes all of them.")
     if options.report:
         write_file(options.report.resolve(), findings_csv(tuple(findings)).encode())
-
-
-def may_go_on(findings: Sequence[Finding], options: argparse.Namespace) -> bool:
-    """Whether something may be taken in.
-
-    Raises:
-        Stop: there are faults, and nobody said to go on without these cases.
-    """
-    if any(each.weight is Weight.FAULT for each in findings) and not options.skip_faulty:
-        raise Stop("Nothing was taken in. Mend what is wrong, or take in the other cases with --skip-faulty.")
-    return True
 
 
 def read_facts(path: Path) -> dict[str, dict[str, str]]:

@@ -134,8 +134,10 @@ def test_an_edited_label_cannot_leave_places_out_where_all_classes_are_drawn(tmp
         import_cases.main([str(root), "--studies", str(empty)])
 
 
-def test_checking_alone_takes_nothing_in(folder, empty):
+def test_checking_alone_takes_nothing_in_and_tells_by_its_exit_code(folder, empty):
     assert run(folder, empty, "--check") == 0
+    (folder / "ann-image.nii.gz").unlink()
+    assert run(folder, empty, "--check") == 1
     store = CaseStore(empty)
     assert store.list_images() == []
     store.close()

@@ -157,6 +157,9 @@ def read_volume_of(store, name):
 def test_nothing_is_written_over(labelled, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(Stop, match="no label of thigh_muscles"):
+        export_all("pairs", labelled, tmp_path / "other", "--task", "thigh_muscles")
+    assert not list(tmp_path.glob("other*"))
     with pytest.raises(Stop, match="nothing is overwritten"):
         export_all("pairs", labelled, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
