@@ -29,6 +29,7 @@ class LabelFacts:
         is_reviewed: a person submitted it; else it is what a model answered.
         model: the model that it started from, or "".
         model_version: its version, or ``None`` for a cold start, or where it is not known.
+        dataset: the public dataset that it was imported from, or "".
         is_partial: structures may be missing that nobody drew.
         is_phantom: nobody was scanned.
         of_phantoms: the model learnt from phantoms.
@@ -42,6 +43,7 @@ class LabelFacts:
     is_reviewed: bool = True
     model: str = ""
     model_version: str | None = None
+    dataset: str = ""
     is_partial: bool = False
     is_phantom: bool = False
     of_phantoms: bool = False
@@ -57,7 +59,7 @@ class LabelFacts:
     def content_description(self) -> str:
         """How the label came to be."""
         notes = {"phantom": self.is_phantom, "model of phantoms": self.of_phantoms, "partial": self.is_partial}
-        said = "drawn by hand"
+        said = f"from {self.dataset}" if self.dataset else "drawn by hand"
         if self.model:
             answer = "corrected from" if self.is_reviewed else "answer of"
             said = f"{answer} {self.model} {self.model_version or ''}"

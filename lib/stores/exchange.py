@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pydicom
 from filelock import FileLock, Timeout
 from pydicom.dataset import Dataset
@@ -205,15 +207,23 @@ class ExchangeKeeping(LabelKeeping):
         (files,) = self._series_files(case, self._source.path(case.file)).files.values()
         return [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
 
+    def segmentation_of(self, revision: Revision) -> Dataset:
+        """A final label as the DICOM segmentation that goes to an archive.
+
+        Raises:
+            Refusal: its case cannot be a DICOM series, or cannot be read.
+        """
+        source = source_series(self.dicom_headers(revision.image_id))
+        is_phantom = source.is_phantom or is_marked_phantom(Path(self.get_image_uri(revision.image_id)))
+        return self._segmentation(revision, source, self._facts_of(revision, is_phantom=is_phantom))[0]
+
     def _objects_of(
         self, revision: Revision, source: SourceSeries, facts: LabelFacts
     ) -> tuple[Dataset, Dataset | None]:
         """The segmentation and, where something is measured, the report."""
         schema = STORED_SCHEMAS[revision.task]
+        segmentation, label = self._segmentation(revision, source, facts)
         grid = Grid(shape=source.shape, affine=source.affine, file_shape=source.shape)
-        array, affine, _ = read_volume(revision.path)
-        label = onto_grid(array, affine, grid)
-        segmentation = write_segmentation(label, schema, source, facts, version=VERSION)
         image = read_ct(self.get_image_uri(revision.image_id))
         own = CTImage(hu=onto_grid(image.hu, image.affine, grid), affine=source.affine)
         known = image.facts.updated(self.case_facts(revision.image_id))
@@ -221,6 +231,16 @@ class ExchangeKeeping(LabelKeeping):
         if measured is None:
             return segmentation, None
         return segmentation, write_report(measured, schema, source, segmentation, facts, version=VERSION)
+
+    @staticmethod
+    def _segmentation(
+        revision: Revision, source: SourceSeries, facts: LabelFacts
+    ) -> tuple[Dataset, npt.NDArray[np.uint8]]:
+        """The segmentation, and the label on the grid of the series."""
+        grid = Grid(shape=source.shape, affine=source.affine, file_shape=source.shape)
+        array, affine, _ = read_volume(revision.path)
+        label = onto_grid(array, affine, grid)
+        return write_segmentation(label, STORED_SCHEMAS[revision.task], source, facts, version=VERSION), label
 
     def _facts_of(self, revision: Revision, *, is_phantom: bool) -> LabelFacts:
         version = revision.model_version
@@ -232,6 +252,7 @@ class ExchangeKeeping(LabelKeeping):
             sha256=revision.sha256,
             model=revision.model,
             model_version=version,
+            dataset=str(revision.info.get("dataset") or ""),
             is_partial=revision.partial,
             is_phantom=is_phantom or bool(self.case_facts(revision.image_id).phantom),
             of_phantoms=bool(revision.model) and self.learnt_from_phantoms(revision.model, version),

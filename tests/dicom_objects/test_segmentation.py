@@ -194,3 +194,8 @@ class TestWhatItSays:
             write_segmentation(np.zeros(source.shape, np.uint8), L3_MUSCLE, source, facts, version="1")
         with pytest.raises(ValueError, match="shape"):
             write_segmentation(np.ones((2, 2, 2), np.uint8), L3_MUSCLE, source, facts, version="1")
+
+
+def test_a_label_of_a_public_dataset_is_not_called_drawn_by_hand(facts):
+    assert facts.content_description == "drawn by hand"
+    assert replace(facts, dataset="TotalSegmentator").content_description == "from TotalSegmentator"

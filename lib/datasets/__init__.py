@@ -1,0 +1,1 @@
+"""Labelled cases in the layouts of others: written from a store, checked, and taken into one."""
