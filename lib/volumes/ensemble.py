@@ -159,9 +159,10 @@ class _Work:
             inside = self._body[at]
             if not inside.any():
                 continue
-            chosen = torch.from_numpy(np.ascontiguousarray(inside)).to(logits.device)
-            said = self._grid.plane(logits)[:, :, chosen].log_softmax(dim=1)
-            label[at][inside] = said.mean(dim=0).argmax(dim=0).to(torch.uint8).cpu().numpy()
+            chosen = torch.from_numpy(np.flatnonzero(inside)).to(logits.device)
+            said = self._grid.plane(logits).flatten(2).index_select(2, chosen).log_softmax(dim=1)
+            mean = said.mean(dim=0) if len(said) > 1 else said[0]
+            label[at][inside] = mean.max(dim=0).indices.to(torch.uint8).cpu().numpy()
             doubt[at][inside] = tally.add(said, self._hu[at][inside])
         return Segmented(
             label=label,

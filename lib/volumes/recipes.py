@@ -207,6 +207,7 @@ _PAPER_UNETR = Recipe(
     slice_mm=2.0,
     window_hu=(THIGH_WINDOW.low, THIGH_WINDOW.high),
     gamma=2.0,
+    step=0.875,
     loss="dice_cross_entropy",
     optimizer="adamw",
     epochs=40,
