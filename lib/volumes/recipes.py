@@ -235,13 +235,12 @@ _SMALL_UNETR = replace(
     iterations_per_epoch=50,
     batch_size=2,
     patches_per_volume=2,
-    learning_rate=1e-3,
-    fine_tune_lr=3e-4,
+    learning_rate=2e-3,
+    fine_tune_lr=5e-4,
 )
 _QUICK_UNETR = replace(
     _SMALL_UNETR,
     name="quick",
-    features=(4,),
     hidden_size=24,
     heads=2,
     patch=(32, 32, 32),

@@ -75,7 +75,7 @@ def test_patches_of_a_batch_are_of_one_ct(tmp_path):
 def trained(tmp_path_factory):
     """A workspace in which a fold has learnt to tell muscle from bone."""
     space = Workspace(tmp_path_factory.mktemp("unetr"))
-    recipe = replace(TINY, epochs=3, iterations_per_epoch=25, learning_rate=3e-3)
+    recipe = replace(TINY, iterations_per_epoch=20, learning_rate=5e-3)
     volumes = [volume(seed, fold=seed % 2) for seed in range(4)]
     run = run_of(volumes, classes=BOTH, folds=2, recipe=recipe, parent="", seed=0)
     training._keep_volumes(space, run, volumes, lambda: None)
@@ -85,7 +85,7 @@ def trained(tmp_path_factory):
 
 
 def test_a_fold_learns(trained):
-    assert last_epoch(trained.progress(0)).epoch == 3
+    assert last_epoch(trained.progress(0)).epoch == 2
     ensemble, (hu, label) = VolumeEnsemble(trained.model, engine="torch"), draw(7)
     found = ensemble.segment(hu, np.array(SPACING))
     for value, wanted in ((1, (label > 0) & (label < 28)), (2, label >= 28)):
@@ -94,16 +94,14 @@ def test_a_fold_learns(trained):
     assert found.features.shape == (64,)
 
 
-@pytest.mark.parametrize("part", [np.s_[:, :, 5:8], np.s_[:26], np.s_[:, :, :]])
-def test_openvino_answers_as_pytorch_whatever_is_cut_off(trained, part):
-    hu = np.ascontiguousarray(draw(8)[0][part])
-    found, reference = (
-        VolumeEnsemble(trained.model, engine=engine).segment(hu, np.array(SPACING)).label
-        for engine in ("openvino", "torch")
-    )
-    assert found.shape == hu.shape
-    assert (reference == 2).any()
-    assert (found == reference).mean() > 0.995
+def test_openvino_answers_as_pytorch_whatever_is_cut_off(trained):
+    engines = [VolumeEnsemble(trained.model, engine=engine) for engine in ("openvino", "torch")]
+    for part in (np.s_[:, :, 5:8], np.s_[:26], np.s_[:, :, :]):
+        hu = np.ascontiguousarray(draw(8)[0][part])
+        found, reference = (engine.segment(hu, np.array(SPACING)).label for engine in engines)
+        assert found.shape == hu.shape
+        assert (reference == 2).any()
+        assert (found == reference).mean() > 0.995
 
 
 def test_an_unjudged_muscle_is_nowhere_learnt_as_background(tmp_path):
