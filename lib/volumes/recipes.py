@@ -101,7 +101,10 @@ class Recipe:
 
     def following(self, parent: Recipe) -> Recipe:
         """This preset on the network, grid and window of a recipe whose weights are trained on."""
-        network, grid = ("architecture", "features", "hidden_size", "heads"), ("patch", "in_plane_mm", "slice_mm", "step")
+        network, grid = (
+            ("architecture", "features", "hidden_size", "heads"),
+            ("patch", "in_plane_mm", "slice_mm", "step"),
+        )
         kept = (*network, *grid, "window_hu", "gamma")
         return replace(self, **{name: getattr(parent, name) for name in kept})
 
@@ -126,9 +129,7 @@ def _unet(pools: tuple[tuple[int, ...], ...], recipe: Recipe, outputs: int) -> n
 
 
 def _unetr(recipe: Recipe, outputs: int) -> nn.Module:
-    return UNETR(
-        recipe.patch, outputs, features=recipe.features[0], hidden_size=recipe.hidden_size, heads=recipe.heads
-    )
+    return UNETR(recipe.patch, outputs, features=recipe.features[0], hidden_size=recipe.hidden_size, heads=recipe.heads)
 
 
 ARCHITECTURES: dict[str, Architecture] = {

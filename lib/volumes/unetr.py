@@ -25,7 +25,9 @@ class UNETR(nn.Module):
         heads: of the attention.
     """
 
-    def __init__(self, size: tuple[int, int, int], outputs: int, *, features: int, hidden_size: int, heads: int) -> None:
+    def __init__(
+        self, size: tuple[int, int, int], outputs: int, *, features: int, hidden_size: int, heads: int
+    ) -> None:
         super().__init__()
         whole = nets.UNETR(
             1, outputs, size, feature_size=features, hidden_size=hidden_size, mlp_dim=4 * hidden_size, num_heads=heads

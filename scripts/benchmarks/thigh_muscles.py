@@ -35,8 +35,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for cohorts and models; gone on with if there")
     parser.add_argument("--preset", choices=list(PRESETS), default="small", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--train", type=int, default=60, help="thighs to train on (default: %(default)s, as in Kim 2024)")
-    parser.add_argument("--test", type=int, default=12, help="thighs to judge on (default: %(default)s, as in Kim 2024)")
+    parser.add_argument(
+        "--train", type=int, default=60, help="thighs to train on (default: %(default)s, as in Kim 2024)"
+    )
+    parser.add_argument(
+        "--test", type=int, default=12, help="thighs to judge on (default: %(default)s, as in Kim 2024)"
+    )
     parser.add_argument("--matrix", type=int, default=256, help="pixels along a side of a slice (default: %(default)s)")
     parser.add_argument("--slice-mm", type=float, default=4.0, help="thickness of slices (default: %(default)s)")
     parser.add_argument(

@@ -24,12 +24,13 @@ from lib.volumes.recipes import RECIPES
 from tests.volumes.drawn_thighs import CLASSES, SPACING, TINY, draw
 
 TASK = THIGH_MUSCLES.task
+EVERY = tuple(CLASSES.values())
 SOME = (CLASSES["sartorius"], CLASSES["femur"])
 # From the feet down, turned and oblique, as files come.
 TURN = np.array([[-8.0, 0.4, 0, 120], [0.3, -7.0, 0.5, 90], [0, 0.4, -9.0, 300], [0, 0, 0, 1]])
 
 
-def save(store, seed, *, keep=tuple(CLASSES.values()), slices=slice(None), **info):
+def save(store, seed, *, keep=EVERY, slices=slice(None), **info):
     _, label = draw(seed)
     drawn = np.zeros_like(label)
     drawn[:, :, slices] = np.where(np.isin(label, keep), label, 0)[:, :, slices]

@@ -65,7 +65,10 @@ def test_patches_of_a_batch_are_of_one_ct(tmp_path):
     recipe = replace(TINY, window_hu=(0.0, 200.0), gamma=1.0, batch_size=4, patches_per_volume=4)
     came = []
     for batch in islice(Patches([read_volume(tmp_path / str(seed)) for seed in range(2)], recipe), 12):
-        hu = [200 * float(seen[said == 1].median()) for seen, said in zip(batch["image"][:, 0], batch["label"])]
+        hu = [
+            200 * float(seen[said == 1].median())
+            for seen, said in zip(batch["image"][:, 0], batch["label"], strict=True)
+        ]
         came.append([value > 95 for value in hu])
         assert len(set(came[-1])) == 1, hu
     assert len({each[0] for each in came}) == 2, "and batches are of all CTs"
