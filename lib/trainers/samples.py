@@ -174,8 +174,8 @@ def labelled_volume(
     """A CT with a label, read when it is asked for.
 
     Where only some slices were labelled, nobody judged the others; where only some classes were, what is none of them.
-    Structures that end within the body are an exception: of a label that its annotator calls complete, the slices before
-    the first and after the last one that shows any of them are known to hold none.
+    Structures that end within the body are an exception: of a label that its annotator calls complete, the slices
+    before the first and after the last one that shows any of them are known to hold none.
     """
     ends_known = schema.bounded and revision.info.get("complete") is True
     judged = "ends" if ends_known else "partial" if revision.partial else "whole"

@@ -19,8 +19,8 @@ _POOLS = {
     "unet_3d_deep": ((2, 2, 2),) * 4,
     "unet_2d": ((2, 2),) * 4,
 }
-"""The first pooling of the 3-D U-Net of Lee 2021 keeps all slices (section 2.3); the one beside UNETR in Kim 2024 is not
-described, and is a usual one here."""
+"""The first pooling of the 3-D U-Net of Lee 2021 keeps all slices (section 2.3). That of Kim 2024 is not described; the
+deep one is a usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,9 +194,9 @@ _BODY_COMPOSITION = {
     ),
 }  # fmt: skip
 
-# Kim 2024, Pre-processing: grid, window, gamma, four patches of 96 voxels a side from each CT. What the paper does not give
-# is that of UNETR's own (Hatamizadeh 2021, section 4.2, and MONAI's defaults): widths, Dice with cross-entropy, AdamW.
-# Its 20,000 batches take a GPU too long for five folds: a fifth of them, at twice its rate.
+# Kim 2024, Pre-processing: grid, window, gamma, four patches of 96 voxels a side from each CT. Widths, Dice with
+# cross-entropy and AdamW are not in it, but those of UNETR's own paper (Hatamizadeh 2021) and MONAI's defaults. That one's
+# 20,000 batches take a GPU too long for five folds: a fifth of them here, at twice its rate.
 _PAPER_UNETR = Recipe(
     name="paper",
     architecture="unetr",
@@ -219,8 +219,8 @@ _PAPER_UNETR = Recipe(
     learning_rate=2e-4,
     fine_tune_lr=1e-4,
 )
-# For two cores: a grid half as fine, on which a patch of 64 voxels a side shows as much as the paper's and more, fewer and
-# narrower tokens, a higher rate for half as many batches of half the size.
+# For two cores: a grid half as fine, on which a patch of 64 voxels a side shows more than the paper's, fewer and narrower
+# tokens, a higher rate for half as many batches of half the size.
 _SMALL_UNETR = replace(
     _PAPER_UNETR,
     name="small",

@@ -1,4 +1,4 @@
-"""Time and memory of the networks on volumes (Lee 2021, Kim 2024) on long CTs, and agreement with PyTorch in float32."""
+"""Time and memory of the networks on volumes (Lee 2021, Kim 2024), and agreement with PyTorch in float32."""
 
 from __future__ import annotations
 
