@@ -195,8 +195,8 @@ _BODY_COMPOSITION = {
 }  # fmt: skip
 
 # Kim 2024, Pre-processing: grid, window, gamma, four patches of 96 voxels a side from each CT. Widths, Dice with
-# cross-entropy and AdamW are not in it, but those of UNETR's own paper (Hatamizadeh 2021) and MONAI's defaults. That one's
-# 20,000 batches take a GPU too long for five folds: a fifth of them here, at twice its rate.
+# cross-entropy and AdamW are not in it, but those of UNETR's own paper (Hatamizadeh 2021) and MONAI's defaults. The
+# 20,000 batches of that paper take a GPU too long for five folds: a fifth of them here, at twice the rate.
 _PAPER_UNETR = Recipe(
     name="paper",
     architecture="unetr",
@@ -219,8 +219,8 @@ _PAPER_UNETR = Recipe(
     learning_rate=2e-4,
     fine_tune_lr=1e-4,
 )
-# For two cores: a grid half as fine, on which a patch of 64 voxels a side shows more than the paper's, fewer and narrower
-# tokens, a higher rate for half as many batches of half the size.
+# For two cores: a grid half as fine, on which a patch of 64 voxels a side shows more than the paper's, fewer and
+# narrower tokens, a higher rate for half as many batches of half the size.
 _SMALL_UNETR = replace(
     _PAPER_UNETR,
     name="small",

@@ -51,7 +51,7 @@ class Patches:
             yield {"image": image[:, None], "label": label}
 
     def _pairs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Image and label (z, x, y) of the patches of a batch; those after the first of a CT show classes of that CT."""
+        """Image and label (z, x, y) of the patches of a batch; others than the first of a CT show classes it has."""
         for n in range(self._recipe.batch_size):
             if n % self._recipe.patches_per_volume == 0:
                 value = int(self._rng.choice(list(self._holders)))
