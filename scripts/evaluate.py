@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.anatomy.schemas import STORED_SCHEMAS, LabelSchema
+from lib.anatomy.schemas import L3_SLICE, STORED_SCHEMAS, LabelSchema
 from lib.disk import make_folder, write_file
 from lib.images import PatientFacts
 from lib.models import Registry
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     if answered:
         add_overlap(report, schema, answered)
         add_agreement(report, schema, answered)
-    add_levels(report, results, known)
+    add_levels(report, results, known, searched=options.own_slice or schema is L3_SLICE)
     if answered:
         add_subgroups(report, schema, answered, groupings, known)
     if options.labels:
@@ -84,6 +84,9 @@ def main(arguments: Sequence[str]) -> int:
         rows = {case: row_of(PatientFacts(), {**people.get(case, {}), **row}) for case, row in measured.items()}
         questions = questions_of(options, measured, outcomes)
         check(questions, rows)
+        spare = set(outcomes) - set(measured)
+        if spare:
+            report.facts.append(f"{len(spare)} rows of the outcomes name no measured case, such as {min(spare)}.")
         add_outcomes(report, questions, rows)
     try:
         make_folder(options.out)
@@ -114,7 +117,7 @@ def compare_labels(
         if not cases:
             raise Stop(f"There is no label of {schema.task} in {options.labels}.")
         followed = tqdm(cases, unit="case", disable=options.quiet)
-        results = Evaluation(schema=schema, sources=sources).run(followed)
+        results = Evaluation(schema=schema, sources=sources, own_slice=options.own_slice).run(followed)
         second = readings_of(store, schema) if store else Results()
     finally:
         if store:
@@ -159,6 +162,11 @@ def facts_of(
     phantoms = sum(bool(case.facts.phantom) for case in results.read.values())
     if phantoms:
         said.append(f"{phantoms} of them are digital phantoms, whose figures say nothing about patients.")
+    patients = len({case.patient for case in results.read.values()})
+    if patients < len(results.read):
+        said.append(
+            f"They are of {patients} patients, but count as independent: intervals are too narrow, p too small."
+        )
     said += [warning for source in sources for warning in source.warnings(cases)]
     spare = set(table) - {case.name for case in cases}
     if spare:

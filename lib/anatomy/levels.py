@@ -1,4 +1,4 @@
-"""Names and order of the vertebral levels from the thorax to the sacrum."""
+"""Names and order of the vertebral levels from the thorax to the sacrum, and how near L3 has to be found."""
 
 from __future__ import annotations
 
@@ -8,3 +8,6 @@ SACRAL = ("S1",)
 
 HEAD_TO_FOOT = THORACIC + LUMBAR + SACRAL
 FOOT_TO_HEAD = HEAD_TO_FOOT[::-1]
+
+SUCCESS_MM = 10.0
+"""Distance to the true slice of L3 below which Ha 2021 calls the choice of the slice a technical success."""

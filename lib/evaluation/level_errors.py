@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from lib.anatomy.levels import SUCCESS_MM
 from lib.evaluation.estimates import Estimate, Spread, Test, finite, proportion, spread
 from lib.evaluation.groups import independent_test
 
-SUCCESS_MM = 10.0
-"""Below which distance Ha 2021 calls the choice of the slice a technical success."""
 NORMAL = "normal"
 """The group of Ha 2021 without a variant, which all others are compared with."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import overload
 
 import nibabel as nib
@@ -58,7 +59,7 @@ class CTImage:
         """Volume of one voxel in cm³."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
-    @property
+    @cached_property
     def axis_codes(self) -> tuple[str, str, str]:
         """The nearest anatomical direction in which each index grows, such as ``("L", "P", "S")``."""
         return nib.aff2axcodes(self.affine)  # type: ignore[no-any-return]

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lib.anatomy.levels import SUCCESS_MM
 from lib.levels.dataset import LabelledCT, read_sample
 from lib.levels.ensemble import LevelEnsemble, Rows
 from lib.levels.reading import read_levels
 from lib.levels.targets import IDENTITIES, LEVELS, UNKNOWN, Targets
 from lib.levels.workspace import Workspace
 
-SUCCESS_MM = 10.0
-"""Distance within which Ha 2021 calls the choice of the slice a technical success."""
 CLASSES = ("l3", "levels")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lib.anatomy.schemas import LabelSchema
+from lib.anatomy.schemas import L3_SLICE, LabelSchema
 from lib.images import CTImage
 from lib.measures.composition import Composition, measure
 
@@ -18,7 +18,12 @@ def measure_drawn(image: CTImage, label: npt.NDArray, schema: LabelSchema, *, on
         label: integers of the schema, in the voxel order of the image.
         schema: what the values mean.
         on_slices: whether the task labels slices; several may be labelled, each is measured for itself.
+
+    Returns:
+        One for each slice, or for the volume; none for a label that only says where something is.
     """
+    if schema.task == L3_SLICE.task:
+        return []
     if not on_slices:
         return [measure(image, label, schema)]
     return [measure(image, label, schema, slice_index=index) for index in labelled_slices(image, label)]

@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from lib.anatomy.levels import SUCCESS_MM
 from lib.evaluation.agreement_summary import Agreement
 from lib.evaluation.cut_offs import CutOff
 from lib.evaluation.estimates import Estimate, Test, Values, finite_pairs
-from lib.evaluation.level_errors import SUCCESS_MM
 from lib.evaluation.roc import RocComparison
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")

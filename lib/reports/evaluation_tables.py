@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lib.anatomy.levels import SUCCESS_MM
 from lib.evaluation.agreement_summary import Agreement
 from lib.evaluation.groups import Groups
-from lib.evaluation.level_errors import SUCCESS_MM, LevelSummary
+from lib.evaluation.level_errors import LevelSummary
 from lib.evaluation.overlap_summary import GOOD_DICE, OverlapSummary
 from lib.evaluation.paired import Paired
 from lib.reports.statistics_table import Cell, Table, estimate, number, p_text, spread, test, text

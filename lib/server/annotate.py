@@ -41,7 +41,7 @@ def tasks(user: _Reader) -> dict[str, Any]:  # noqa: ARG001 (checks who asks)
                 "stored_as": list(stored_tasks(task.name)),
                 "structures": [
                     {"name": each.name, "id": each.id, "color": list(each.color), "definition": each.definition}
-                    for each in task.schema
+                    for each in task.schema.shown
                 ],
             }
             for task in TASKS.values()

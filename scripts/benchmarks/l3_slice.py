@@ -13,13 +13,13 @@ from scipy import stats
 from tqdm import tqdm
 
 from lib.anatomy.hounsfield import INTRAMUSCULAR_FAT
+from lib.anatomy.levels import SUCCESS_MM
 from lib.anatomy.schemas import L3_TISSUE
 from lib.cold_start.levels import SpineLevels, find_levels
 from lib.images import CTImage, read_ct
 from lib.images.files import read_volume
 from lib.infers.champions import Champion, Champions
 from lib.infers.levels import Detector
-from lib.levels.judging import SUCCESS_MM
 from lib.models import Registry
 from lib.networks.nnunet.ensemble import label_of
 from lib.phantoms.cohort import TRUTH, CohortPlan, read_table

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from scipy import ndimage
 from tqdm import tqdm
 
+from lib.anatomy.levels import SUCCESS_MM
 from lib.cold_start.levels import SpineLevels, find_levels
 from lib.cold_start.spine_axis import find_axis
 from lib.images import CTImage, read_ct
 from lib.infers.champions import Champions
 from lib.infers.levels import Detector
-from lib.levels.judging import SUCCESS_MM
 from lib.models import Registry
 from lib.phantoms.cohort import read_table
 

@@ -197,12 +197,19 @@ def add_agreement(
         report.tables.append(tables.agreement_table(rows, name=name, title=title))
 
 
-def add_levels(report: Report, results: Results, known: Mapping[str, Row]) -> None:
-    """Distances of the slice, and errors of areas where it was found and where not."""
+def add_levels(report: Report, results: Results, known: Mapping[str, Row], *, searched: bool) -> None:
+    """Distances of the slice, and errors of areas where it was found and where not.
+
+    Args:
+        report: to add to.
+        results: with the distances.
+        known: of each case, with its ``variant``.
+        searched: whether the slice was searched for; where it was given, only those that are elsewhere tell anything.
+    """
     named = {
         source: [replace(each, variant=variant_of(known.get(each.case, {}))) for each in errors]
         for source, errors in results.levels.items()
-        if any(each.distance_mm != 0 for each in errors)
+        if errors and (searched or any(each.distance_mm != 0 for each in errors))
     }
     if not named:
         return

@@ -59,10 +59,12 @@ class Evaluation:
     Attributes:
         schema: of a stored task.
         sources: where answers come from.
+        own_slice: whether models search for the slice of L3.
     """
 
     schema: LabelSchema
     sources: Sequence[Source]
+    own_slice: bool = False
 
     def run(self, cases: Iterable[LabelledCase]) -> Results:
         """Compare every case; one that cannot be is kept with its reason."""
@@ -90,7 +92,10 @@ class Evaluation:
         if self.schema is L3_SLICE:
             return [l3_slice_of(reference.image, reference.label)]
         if TASKS[self.schema.task].dimension == 2:
-            return list(drawn_slices(reference.image, reference.label))
+            drawn = drawn_slices(reference.image, reference.label)
+            if self.own_slice and len(drawn) > 1:
+                raise Refusal("A label on several slices does not tell which of them is that of L3.")
+            return list(drawn)
         return [None]
 
     def _answer(self, source: Source, case: LabelledCase, name: str, reference: Reference, results: Results) -> None:

@@ -198,3 +198,42 @@ def test_there_has_to_be_something_to_evaluate(tmp_path):
         evaluate.main(["l3_muscle", "--labels", str(tmp_path / "labels"), "--out", str(tmp_path / "out")])
     with pytest.raises(Stop, match="nothing to evaluate"):
         evaluate.main(["l3_muscle", "--out", str(tmp_path / "out")])
+
+
+def test_slices_of_one_patient_are_said_to_be_no_independent_cases(tmp_path):
+    label = np.repeat(drawn(10), 3, axis=2)
+    label[..., 2] = 0
+    for name in ("labels", "same"):
+        write(tmp_path / name, "two_slices", label)
+    arguments = [
+        "l3_muscle",
+        "--labels",
+        str(tmp_path / "labels"),
+        "--versions",
+        f"same={tmp_path / 'same'}",
+        "--quiet",
+    ]
+    assert evaluate.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert one(rows(tmp_path / "out", "overlap"), structure="psoas")["cases"] == "2"
+    assert "They are of 1 patients" in (tmp_path / "out" / "evaluation.md").read_text()
+    assert evaluate.main([*arguments, "--own-slice", "--out", str(tmp_path / "own")]) == 0
+    assert "does not tell which" in (tmp_path / "own" / "evaluation.md").read_text()
+
+
+def test_the_slice_of_l3_in_millimetres(tmp_path):
+    """Right in one case, two slices of 5 mm off in the other."""
+    for name, at in (("c0", 3), ("c1", 5)):
+        truth, found = np.zeros((2, 20, 20, 9), np.uint8)
+        truth[4, 4, 3], found[9, 9, at] = 1, 1  # wherever on the slice
+        write(tmp_path / "labels", name, truth)
+        write(tmp_path / "found", name, found)
+    (tmp_path / "facts.csv").write_text("case,variant\nc0,normal\nc1,sacralisation\n")
+    arguments = ["l3_slice", "--labels", str(tmp_path / "labels"), "--versions", f"a={tmp_path / 'found'}", "--quiet"]
+    arguments += ["--facts", str(tmp_path / "facts.csv"), "--out", str(tmp_path / "out")]
+    assert evaluate.main(arguments) == 0
+    table = rows(tmp_path / "out", "levels")
+    assert float(one(table, group="normal anatomy")["distance (mm) mean"]) == 0
+    variant = one(table, group="sacralisation")
+    assert float(variant["distance (mm) mean"]) == 10
+    assert float(variant["within 10 mm (%)"]) == 0  # Ha 2021: below 10 mm
+    assert (tmp_path / "out" / "figures" / "levels.svg").exists()

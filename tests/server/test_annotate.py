@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from lib.anatomy.schemas import L3_MUSCLE
+from lib.anatomy.schemas import L3_MUSCLE, THIGH_MUSCLES
 from lib.server import annotate
 from lib.stores import CaseStore
 from lib.stores.queue_rules import QueueRules
@@ -56,7 +56,10 @@ def test_tasks_come_with_the_colours_and_ids_of_the_schema(client):
         (each.name, each.id, each.color) for each in L3_MUSCLE
     ]
     assert told["strategies"][0]["name"] == "disagreement"
-    assert not next(task for task in told["tasks"] if task["name"] == "thigh_muscles")["answers"]
+    assert {task["name"] for task in told["tasks"] if not task["trainable"]} >= {"sarcopenia"}
+    thigh = next(task for task in told["tasks"] if task["name"] == "thigh_muscles")
+    assert thigh["answers"]
+    assert {each["name"] for each in thigh["structures"]} == {*THIGH_MUSCLES.names, "muscle_compartment"}
 
 
 def test_a_case_comes_with_the_grid_of_its_file_and_what_is_known(client, store):

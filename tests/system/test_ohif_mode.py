@@ -191,6 +191,7 @@ def test_what_is_submitted_is_in_the_store_voxel_for_voxel(server, page):
     page.locator(".sarcopenia .revision").wait_for()
     wait_for_rest(page)
     assert page.locator(".sarcopenia[data-edited=false]").is_visible()
+    assert page.locator(".sarcopenia .saved table").is_visible()  # it is measured as it was submitted
     image = read_ct(server.studies / "ann.nii.gz")
     order = frame_order(image.shape, image.affine)
     expected = np.zeros(order.shape, np.uint8)

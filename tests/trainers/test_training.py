@@ -36,7 +36,7 @@ class TestTheVersion:
         assert {label.case for label in manifest.labels} == set(store.list_images())
         assert set(manifest.patients.values()) == set(range(5))
         assert manifest.phantoms == "some"
-        assert manifest.preset == "tiny"
+        assert manifest.preset == "quick"
         assert manifest.parent is None
         assert manifest.packages["torch"]
         assert 0 < manifest.metrics["pooled"]["mean_dice"]["mean"] <= 1

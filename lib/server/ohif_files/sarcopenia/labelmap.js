@@ -53,10 +53,15 @@ export class Labelmap {
     return edited.has(this.id);
   }
 
-  // To be called when what is drawn now is what is to be compared with.
-  settle() {
-    settled.set(this.id, fingerprint(this.id));
-    edited.delete(this.id);
+  // A number that stands for what is drawn.
+  get fingerprint() {
+    return fingerprint(this.id);
+  }
+
+  // Says what edits are told from: what is drawn now, or was when it had this fingerprint.
+  settle(than = this.fingerprint) {
+    settled.set(this.id, than);
+    edited[this.fingerprint === than ? 'delete' : 'add'](this.id);
   }
 
   // Shows this label in a viewport, with the colours of the schema, and no other task's label.

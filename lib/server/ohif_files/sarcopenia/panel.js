@@ -274,11 +274,11 @@ export class Panel {
       this.series = active.displaySet;
       this.labelmap = this.case = this.grid = null;
       [this.reason, this.answer, this.saved].forEach(node => node.replaceChildren());
-      await this.readCase();
+      await this.readCase().catch(error => {
+        this.series = null; // it is tried again when anything changes on the screen
+        throw error;
+      });
       this.grid = new Grid(this.case.grid);
-    }
-    if (!this.grid) {
-      return; // the series is no case, as was said when it came into view
     }
     await this.openLabel();
     if (!opened.has(uid)) {
@@ -415,7 +415,11 @@ export class Panel {
     if (this.task.on_slice && this.slice.value.trim()) {
       wishes.slice_index = String(this.sliceChosen(Number(this.slice.value)));
     }
+    const before = labelmap.fingerprint;
     const { params, file } = await server.infer(labelmap.task.name, this.case.id, wishes);
+    if (labelmap.fingerprint !== before && !this.mayReplace()) {
+      return; // it was drawn on while the server was at work
+    }
     labelmap.write(await readNrrd(file, this.grid.voxels));
     answers.set(labelmap.id, params);
     changed.delete(labelmap.id);
@@ -444,8 +448,10 @@ export class Panel {
 
   async submit() {
     const labelmap = this.needLabel();
-    const { task } = labelmap;
+    const { task, fingerprint } = labelmap;
     const params = answers.get(labelmap.id);
+    const revision = () => this.case.labels.find(label => label.task === task.name)?.revision;
+    const before = revision();
     await server.saveLabel(this.case.id, await writeNrrd(labelmap.read(), this.grid), {
       label_info: task.structures.map(({ name, id }) => ({ name, idx: id })),
       client_id: this.annotator,
@@ -453,12 +459,17 @@ export class Panel {
       ...(params?.model_version ? { model_version: params.model_version } : {}),
       ...(this.complete.checked ? { complete: true } : {}),
     });
-    labelmap.settle();
-    await this.readCase();
+    labelmap.settle(fingerprint); // whatever was drawn meanwhile is an edit
     this.say('Saved.', 'good');
-    if (this.task.stored_as.includes(task.name)) {
-      const { measurements } = await server.measurements(this.case.id, task.name);
-      this.saved.append(...measurements.map(({ regions }) => measurementTable(regions)));
+    try {
+      await this.readCase();
+      // A blind reading is not the label of the case, whose numbers its reader must not see.
+      if (revision() !== before) {
+        const { measurements } = await server.measurements(this.case.id, task.name);
+        this.saved.append(...measurements.map(({ regions }) => measurementTable(regions)));
+      }
+    } catch (error) {
+      throw new Error(`The label is saved, but: ${error.message}`);
     }
   }
 
@@ -469,15 +480,9 @@ export class Panel {
 
   async next() {
     const who = this.annotator;
-    if (!mayLeave()) {
-      return;
+    if (mayLeave()) {
+      await this.goToNext(who);
     }
-    const chosen = await server.nextCase(this.strategy.value, this.task.name, who);
-    if (!chosen.id) {
-      const { nothing_because: why } = await server.queue(this.task.name);
-      throw new Error(why ?? 'There is no next case.');
-    }
-    this.leaveFor(chosen.id);
   }
 
   async skip() {
@@ -487,13 +492,22 @@ export class Panel {
     }
     if (this.case) {
       await server.giveBack(this.task.name, this.case.id, who).catch(error => {
+        // A case that was opened from the list is in nobody's hands.
         if (error.status !== 404) {
-          throw error; // a case that was opened from the list is in nobody's hands
+          throw error;
         }
       });
     }
-    discardEdits();
-    await this.next();
+    await this.goToNext(who);
+  }
+
+  async goToNext(who) {
+    const chosen = await server.nextCase(this.strategy.value, this.task.name, who);
+    if (!chosen.id) {
+      const { nothing_because: why } = await server.queue(this.task.name);
+      throw new Error(why ?? 'There is no next case.');
+    }
+    this.leaveFor(chosen.id);
   }
 
   goTo(id) {
