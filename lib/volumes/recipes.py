@@ -101,11 +101,8 @@ class Recipe:
 
     def following(self, parent: Recipe) -> Recipe:
         """This preset on the network, grid and window of a recipe whose weights are trained on."""
-        network, grid = (
-            ("architecture", "features", "hidden_size", "heads"),
-            ("patch", "in_plane_mm", "slice_mm", "step"),
-        )
-        kept = (*network, *grid, "window_hu", "gamma")
+        kept = ["architecture", "features", "hidden_size", "heads", "patch", "in_plane_mm", "slice_mm", "step"]
+        kept += ["window_hu", "gamma"]
         return replace(self, **{name: getattr(parent, name) for name in kept})
 
 

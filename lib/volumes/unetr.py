@@ -11,7 +11,7 @@ from torch import nn
 PATCH = 16
 """Voxels along each side of what becomes one token (Kim 2024, Pre-processing)."""
 _SKIPS = (3, 6, 9)
-"""Layers of the transformer whose tokens the decoder also sees (Hatamizadeh 2021, section 3.1)."""
+"""Layers of the transformer whose tokens the decoder also sees, counted from 0 as MONAI does."""
 
 
 class UNETR(nn.Module):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from lib.anatomy.schemas import THIGH_MUSCLES
-from lib.images import CTImage
 from lib.infers.champions import Champions
 from lib.infers.segmentation import SegmentationTask
 from lib.models import Registry
@@ -21,7 +20,7 @@ from lib.trainers.samples import labelled_volume, training_set
 from lib.trainers.training import TrainOptions, check_trainable, train_task
 from lib.volumes.grid import outline
 from lib.volumes.recipes import RECIPES
-from tests.volumes.drawn_thighs import CLASSES, SPACING, TINY, draw
+from tests.volumes.drawn_thighs import CLASSES, TINY, draw
 
 TASK = THIGH_MUSCLES.task
 EVERY = tuple(CLASSES.values())
@@ -108,8 +107,7 @@ def test_a_version_answers_in_the_images_own_geometry(store, trained):
     assert np.allclose(label.affine, TURN)
     assert (params["method"], params["model_version"], params["uncertainty"]["folds"]) == ("ensemble", "v0001", 2)
     assert set(np.unique(found)) <= {0, *CLASSES.values()}
-    hu = draw(1)[0]
-    body = outline(CTImage(hu=hu, affine=np.diag([*SPACING, 1.0])).hu, np.array(SPACING))
+    body = outline(draw(1)[0], np.linalg.norm(TURN[:3, :3], axis=0))
     assert found.any()
     assert not found[::-1, ::-1, ::-1][~body].any(), "nothing is labelled beside the legs"
     assert response.answer.features.shape == (64,)
