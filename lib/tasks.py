@@ -149,6 +149,8 @@ _ROWS = (
         schema=schemas.THIGH_MUSCLES,
         dimension=3,
         cold_start=answers.answer_thigh_muscles,
+        network="volume",
+        networks=("unetr", "unet_3d"),
     ),
 )
 

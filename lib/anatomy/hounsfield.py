@@ -29,3 +29,4 @@ INTRAMUSCULAR_FAT = HounsfieldRange(low=-190, high=-30, source="Lee 2021, sectio
 SOFT_TISSUE_WINDOW = HounsfieldRange(
     low=-160, high=240, source="the usual window of 400 HU around 40; Lee 2021, section 2.3, names it without numbers"
 )
+THIGH_WINDOW = HounsfieldRange(low=-57, high=164, source="Kim 2024, Pre-processing")

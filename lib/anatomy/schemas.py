@@ -61,11 +61,13 @@ class LabelSchema:
         structures: what is labelled and stored.
         guides: what an answer may show besides, for an annotator to draw by; it is never stored. Their ids go on from
             those of the structures.
+        bounded: whether the structures end within the body, so that a CT may go on beyond all of them.
     """
 
     task: str
     structures: tuple[Structure, ...]
     guides: tuple[Structure, ...] = ()
+    bounded: bool = False
 
     def __post_init__(self) -> None:
         ids = [s.id for s in (*self.structures, *self.guides)]
@@ -338,6 +340,7 @@ _THIGH_STRUCTURES = _schema(
 
 THIGH_MUSCLES = replace(
     _THIGH_STRUCTURES,
+    bounded=True,
     guides=(
         Structure(
             "muscle_compartment",

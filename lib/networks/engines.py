@@ -47,6 +47,7 @@ class Source:
         channels: of the network's input.
         stride: rows and columns of an input must be multiples of these; slices, rows and columns for a network in
             three dimensions.
+        size: of an input, for a network that takes no other.
     """
 
     build: Callable[[], nn.Module]
@@ -54,6 +55,7 @@ class Source:
     digests: Mapping[int, str]
     channels: int
     stride: tuple[int, ...]
+    size: tuple[int, ...] | None = None
 
     def network(self, fold: int) -> nn.Module:
         """The network of a fold, its weights read now.
@@ -282,7 +284,8 @@ class OpenVINOEngine:
 
         It gives the logits of every fold, and then the bottleneck of the first.
         """
-        image = opset.parameter([1, -1, *(-1 for _ in self._source.stride)], np.float32)
+        taken = self._source.size or tuple(-1 for _ in self._source.stride)
+        image = opset.parameter([1, self._source.channels, *taken], np.float32)
         image.output(0).set_names({"image"})
         parameters = [image]
         for fold, model in models.items():
@@ -327,15 +330,15 @@ class OpenVINOEngine:
     def _convert(self, fold: int) -> ov.Model:
         # Any size will do that leaves InstanceNorm more than one pixel in the deepest stage.
         *others, columns = self._source.stride
-        example = torch.zeros(1, self._source.channels, *(2 * each for each in others), columns)
+        size = self._source.size or (*(2 * each for each in others), columns)
+        example = torch.zeros(1, self._source.channels, *size)
         network = self._source.network(fold)
         with torch.no_grad(), warnings.catch_warnings():
             # It warns of checks on sizes that hold for every size, and that tracing is old.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(_WithBottleneck(network).eval(), example, check_trace=False)
-            model = ov.convert_model(
-                traced, example_input=example, input=[1, self._source.channels, *(-1 for _ in self._source.stride)]
-            )
+            taken = self._source.size or tuple(-1 for _ in size)
+            model = ov.convert_model(traced, example_input=example, input=[1, self._source.channels, *taken])
         model.get_parameters()[0].friendly_name = "image"
         # OpenVINO's constants are the very memory of the network's parameters.
         large = {p.data_ptr(): name for name, p in network.named_parameters() if p.numel() >= _LARGE_KERNEL}

@@ -174,21 +174,29 @@ def labelled_volume(
     """A CT with a label, read when it is asked for.
 
     Where only some slices were labelled, nobody judged the others; where only some classes were, what is none of them.
+    Structures that end within the body are an exception: of a label that its annotator calls complete, the slices
+    before the first and after the last one that shows any of them are known to hold none.
     """
-    del schema
+    ends_known = schema.bounded and revision.info.get("complete") is True
+    judged = "ends" if ends_known else "partial" if revision.partial else "whole"
     yield LabelledVolume(
-        key=f"{_key(revision, image)}/{'partial' if revision.partial else 'whole'}",
+        key=f"{_key(revision, image)}/{judged}",
         patient=patient,
         fold=fold,
-        load=partial(_read_judged, image, revision),
+        load=partial(_read_judged, image, revision, ends_known=ends_known),
     )
 
 
-def _read_judged(image: Path, revision: Revision) -> tuple[CTImage, npt.NDArray[np.uint8]]:
+def _read_judged(image: Path, revision: Revision, *, ends_known: bool) -> tuple[CTImage, npt.NDArray[np.uint8]]:
     ct, label = _read_labelled(image, revision)
+    drawn = (label != 0).any(axis=(0, 1))
     if revision.partial:
         label[label == 0] = UNJUDGED
-    label[:, :, ~((label != 0) & (label != UNJUDGED)).any(axis=(0, 1))] = UNJUDGED
+    empty = np.flatnonzero(~drawn)
+    if ends_known:
+        first, last = np.flatnonzero(drawn)[[0, -1]]
+        empty = empty[(empty > first) & (empty < last)]
+    label[:, :, empty] = UNJUDGED
     return ct, label
 
 

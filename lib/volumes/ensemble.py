@@ -85,6 +85,7 @@ class VolumeEnsemble:
             digests={fold: sha256_of(paths[fold]) for fold in self.folds} if cache else {},
             channels=1,
             stride=self.recipe.stride,
+            size=self.recipe.size,
         )
         self._cache = cache
         try:
@@ -158,9 +159,10 @@ class _Work:
             inside = self._body[at]
             if not inside.any():
                 continue
-            chosen = torch.from_numpy(np.ascontiguousarray(inside)).to(logits.device)
-            said = self._grid.plane(logits)[:, :, chosen].log_softmax(dim=1)
-            label[at][inside] = said.mean(dim=0).argmax(dim=0).to(torch.uint8).cpu().numpy()
+            chosen = torch.from_numpy(np.flatnonzero(inside)).to(logits.device)
+            said = self._grid.plane(logits).flatten(2).index_select(2, chosen).log_softmax(dim=1)
+            mean = said.mean(dim=0) if len(said) > 1 else said[0]
+            label[at][inside] = mean.max(dim=0).indices.to(torch.uint8).cpu().numpy()
             doubt[at][inside] = tally.add(said, self._hu[at][inside])
         return Segmented(
             label=label,
@@ -192,7 +194,7 @@ class _Work:
         """
         z, x, y = image.shape
         stride = (1, *self._recipe.stride) if self._recipe.flat else self._recipe.stride
-        window = tuple(
+        window = self._recipe.size or tuple(
             min(most, -(-n // step) * step) for n, most, step in zip((z, x, y), self._recipe.patch, stride, strict=True)
         )
         padded = tuple(max(n, size) for n, size in zip(image.shape, window, strict=True))
@@ -211,19 +213,20 @@ class _Work:
             done = after - start
             for k in range(min(done, z - start)):
                 yield (total[:, :, k] / weights[k])[..., :x, :y]
-            total, weights = _moved_on(total, done, axis=2), _moved_on(weights, done, axis=0)
+            _move_on(total, done, axis=2)
+            _move_on(weights, done, axis=0)
 
     def _seen(self, stack: npt.NDArray[np.int16], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         """A stack (z, x, y) as the network sees it: repeated beyond the last slice, air beyond the plane."""
         slices, *plane = ((0, size - n) for n, size in zip(stack.shape, shape, strict=True))
         repeated = np.pad(stack, [slices, (0, 0), (0, 0)], mode="edge")
-        return np.pad(windowed(repeated, self._recipe.window_hu), [(0, 0), *plane])
+        return np.pad(windowed(repeated, self._recipe), [(0, 0), *plane])
 
     def _run(self, stack: npt.NDArray[np.float32]) -> torch.Tensor:
         """Logits (folds, outputs, z, x, y) of a stack (z, x, y), in smaller ones where the GPU has no room for it."""
         if self._recipe.flat:
             return torch.stack([self._pass(plane[None, None]) for plane in stack], dim=2)
-        smallest = self._recipe.stride[0]
+        smallest = (self._recipe.size or self._recipe.stride)[0]
         while self._most > smallest:
             try:
                 return self._in_pieces(stack)
@@ -257,10 +260,11 @@ def _weight(window: Sequence[int]) -> torch.Tensor:
     return z[:, None, None] * x[:, None] * y
 
 
-def _moved_on(sums: torch.Tensor, count: int, axis: int) -> torch.Tensor:
-    """The sums without those that are done, with as many empty ones at the end."""
-    rest = sums.narrow(axis, count, sums.shape[axis] - count)
-    return torch.cat([rest, torch.zeros_like(sums.narrow(axis, 0, count))], dim=axis)
+def _move_on(sums: torch.Tensor, count: int, axis: int) -> None:
+    """Take those that are done from the sums, and put as many empty ones at the end; in place, for they are large."""
+    rest = sums.shape[axis] - count
+    sums.narrow(axis, 0, rest).copy_(sums.narrow(axis, count, rest).clone())
+    sums.narrow(axis, rest, count).zero_()
 
 
 def _read_weights(path: Path) -> Weights:

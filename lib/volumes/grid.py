@@ -124,10 +124,11 @@ def outline(hu: npt.NDArray, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np
     return body
 
 
-def windowed(hu: npt.NDArray, window_hu: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """HU as the networks see them: 0 and 1 at the ends of the window and beyond."""
-    low, high = window_hu
-    return np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1)  # type: ignore[no-any-return]
+def windowed(hu: npt.NDArray, recipe: Recipe) -> npt.NDArray[np.float32]:
+    """HU as the networks see them: 0 and 1 at the ends of the window and beyond, raised to the power gamma."""
+    low, high = recipe.window_hu
+    seen = np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1)
+    return seen if recipe.gamma == 1 else seen**recipe.gamma  # type: ignore[no-any-return]
 
 
 def _range(there: npt.NDArray[np.bool_], mm: float) -> tuple[int, int]:

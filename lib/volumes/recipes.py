@@ -9,12 +9,18 @@ from typing import Literal
 
 from torch import nn
 
-from lib.anatomy.hounsfield import SOFT_TISSUE_WINDOW
+from lib.anatomy.hounsfield import SOFT_TISSUE_WINDOW, THIGH_WINDOW
 from lib.refusals import Refusal
 from lib.volumes.unet import UNet
+from lib.volumes.unetr import PATCH, UNETR
 
-_POOLS = {"unet_3d": ((1, 2, 2), (2, 2, 2), (2, 2, 2)), "unet_2d": ((2, 2),) * 4}
-"""The first pooling of the 3-D U-Net keeps all slices (Lee 2021, section 2.3)."""
+_POOLS = {
+    "unet_3d": ((1, 2, 2), (2, 2, 2), (2, 2, 2)),
+    "unet_3d_deep": ((2, 2, 2),) * 4,
+    "unet_2d": ((2, 2),) * 4,
+}
+"""The first pooling of the 3-D U-Net of Lee 2021 keeps all slices (section 2.3). That of Kim 2024 is not described; the
+deep one is a usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +33,15 @@ class Recipe:
     Attributes:
         name: what a user chooses.
         architecture: a key of :data:`ARCHITECTURES`.
-        features: channels of each level.
+        features: channels of each level; of UNETR, of the finest.
+        hidden_size: of UNETR's tokens; 0 for other networks.
+        heads: of UNETR's attention; 0 for other networks.
         patch: what the network learns from: slices, and voxels along x and y; 1 slice for a network in two dimensions.
             An answer is made from windows of this size, of the whole plane where that is smaller.
         in_plane_mm: of the grid, along x and y; 0 for that of the image.
         slice_mm: of the grid, along z; 0 for that of the image.
         window_hu: the HU that become 0 and 1; what is beyond is cut off.
+        gamma: power to which what lies between is raised.
         step: of a window to the next, as a part of its size; the rest overlaps.
         loss: "cross_entropy", as in the paper, or "dice_cross_entropy", which also adds the soft Dice.
         optimizer: "sgd", as in the paper, or "adamw", which is much further after the few hundred steps that a small
@@ -43,6 +52,7 @@ class Recipe:
         fine_tune_epochs: of a training that starts from a parent's weights.
         iterations_per_epoch: batches that an epoch trains on.
         batch_size: patches in a batch.
+        patches_per_volume: how many after each other are drawn from the same CT.
         learning_rate: of the first epoch of a training from scratch.
         fine_tune_lr: of the first epoch of a training from a parent's weights.
     """
@@ -50,10 +60,13 @@ class Recipe:
     name: str
     architecture: str
     features: tuple[int, ...]
+    hidden_size: int = 0
+    heads: int = 0
     patch: tuple[int, int, int]
     in_plane_mm: float = 0.0
     slice_mm: float = 0.0
     window_hu: tuple[float, float] = (SOFT_TISSUE_WINDOW.low, SOFT_TISSUE_WINDOW.high)
+    gamma: float = 1.0
     step: float = 0.75
     loss: Literal["cross_entropy", "dice_cross_entropy"] = "cross_entropy"
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -63,6 +76,7 @@ class Recipe:
     fine_tune_epochs: int
     iterations_per_epoch: int
     batch_size: int
+    patches_per_volume: int = 1
     learning_rate: float
     fine_tune_lr: float
 
@@ -72,17 +86,23 @@ class Recipe:
         return ARCHITECTURES[self.architecture].stride
 
     @property
+    def size(self) -> tuple[int, int, int] | None:
+        """The only size that the network takes, (z, x, y); ``None`` where any multiple of the stride will do."""
+        return self.patch if ARCHITECTURES[self.architecture].fixed else None
+
+    @property
     def flat(self) -> bool:
         """Whether the network sees single slices."""
         return len(self.stride) == 2
 
     def build(self, outputs: int) -> nn.Module:
         """The network, its weights left to chance."""
-        return ARCHITECTURES[self.architecture].build(self.features, outputs)
+        return ARCHITECTURES[self.architecture].build(self, outputs)
 
     def following(self, parent: Recipe) -> Recipe:
         """This preset on the network, grid and window of a recipe whose weights are trained on."""
-        kept = ("architecture", "features", "patch", "in_plane_mm", "slice_mm", "window_hu", "step")
+        kept = ["architecture", "features", "hidden_size", "heads", "patch", "in_plane_mm", "slice_mm", "step"]
+        kept += ["window_hu", "gamma"]
         return replace(self, **{name: getattr(parent, name) for name in kept})
 
 
@@ -91,21 +111,29 @@ class Architecture:
     """A kind of network.
 
     Attributes:
-        build: makes one from its features and the number of its outputs.
+        build: makes one from its recipe and the number of its outputs.
         stride: see :attr:`Recipe.stride`.
+        fixed: whether it takes inputs of the size of the recipe's patch only.
     """
 
-    build: Callable[[tuple[int, ...], int], nn.Module]
+    build: Callable[[Recipe, int], nn.Module]
     stride: tuple[int, ...]
+    fixed: bool = False
 
 
-def _unet(pools: tuple[tuple[int, ...], ...], features: tuple[int, ...], outputs: int) -> nn.Module:
-    return UNet(features, pools, outputs)
+def _unet(pools: tuple[tuple[int, ...], ...], recipe: Recipe, outputs: int) -> nn.Module:
+    return UNet(recipe.features, pools, outputs)
+
+
+def _unetr(recipe: Recipe, outputs: int) -> nn.Module:
+    return UNETR(recipe.patch, outputs, features=recipe.features[0], hidden_size=recipe.hidden_size, heads=recipe.heads)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     "unet_3d": Architecture(partial(_unet, _POOLS["unet_3d"]), (4, 8, 8)),
+    "unet_3d_deep": Architecture(partial(_unet, _POOLS["unet_3d_deep"]), (16, 16, 16)),
     "unet_2d": Architecture(partial(_unet, _POOLS["unet_2d"]), (16, 16)),
+    "unetr": Architecture(_unetr, (PATCH, PATCH, PATCH), fixed=True),
 }
 
 # Lee 2021, section 2.3: 512 x 512 x 8, SGD, cross-entropy. Width, rates, batch and number of steps are not given there.
@@ -163,10 +191,82 @@ _BODY_COMPOSITION = {
     ),
 }  # fmt: skip
 
+# Kim 2024, Pre-processing: grid, window, gamma, four patches of 96 voxels a side from each CT. Widths, Dice with
+# cross-entropy and AdamW are not in it, but those of UNETR's own paper (Hatamizadeh 2021) and MONAI's defaults. The
+# 20,000 batches of that paper take a GPU too long for five folds: a fifth of them here, at twice the rate.
+_PAPER_UNETR = Recipe(
+    name="paper",
+    architecture="unetr",
+    features=(16,),
+    hidden_size=768,
+    heads=12,
+    patch=(96, 96, 96),
+    in_plane_mm=1.5,
+    slice_mm=2.0,
+    window_hu=(THIGH_WINDOW.low, THIGH_WINDOW.high),
+    gamma=2.0,
+    step=0.875,
+    loss="dice_cross_entropy",
+    optimizer="adamw",
+    epochs=40,
+    fine_tune_epochs=8,
+    iterations_per_epoch=100,
+    batch_size=4,
+    patches_per_volume=4,
+    learning_rate=2e-4,
+    fine_tune_lr=1e-4,
+)
+# For two cores: a grid half as fine, on which a patch of 64 voxels a side shows more than the paper's, fewer and
+# narrower tokens, a higher rate for half as many batches of half the size.
+_SMALL_UNETR = replace(
+    _PAPER_UNETR,
+    name="small",
+    features=(8,),
+    hidden_size=192,
+    heads=6,
+    patch=(64, 64, 64),
+    in_plane_mm=3.0,
+    slice_mm=4.0,
+    scaling=0.1,
+    epochs=40,
+    fine_tune_epochs=8,
+    iterations_per_epoch=50,
+    batch_size=2,
+    patches_per_volume=2,
+    learning_rate=2e-3,
+    fine_tune_lr=5e-4,
+)
+_QUICK_UNETR = replace(
+    _SMALL_UNETR,
+    name="quick",
+    hidden_size=24,
+    heads=2,
+    patch=(32, 32, 32),
+    in_plane_mm=8.0,
+    slice_mm=10.0,
+    epochs=4,
+    fine_tune_epochs=2,
+    iterations_per_epoch=15,
+)
+
+
+def _baseline(recipe: Recipe, features: tuple[int, ...]) -> Recipe:
+    """The 3-D U-Net that is trained as a UNETR is."""
+    return replace(recipe, architecture="unet_3d_deep", features=features, hidden_size=0, heads=0)
+
+
+_THIGH_MUSCLES = {
+    "unetr": (_PAPER_UNETR, _SMALL_UNETR, _QUICK_UNETR),
+    "unet_3d": (
+        _baseline(_PAPER_UNETR, (16, 32, 64, 128, 256)),
+        _baseline(_SMALL_UNETR, (8, 16, 32, 64, 64)),
+        _baseline(_QUICK_UNETR, (4, 8, 8, 8, 8)),
+    ),
+}
+
 RECIPES: dict[str, Mapping[str, dict[str, Recipe]]] = {
-    "body_composition": {
-        network: {recipe.name: recipe for recipe in presets} for network, presets in _BODY_COMPOSITION.items()
-    }
+    task: {network: {recipe.name: recipe for recipe in presets} for network, presets in networks.items()}
+    for task, networks in (("body_composition", _BODY_COMPOSITION), ("thigh_muscles", _THIGH_MUSCLES))
 }
 """Task to network to preset."""
 

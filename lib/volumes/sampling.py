@@ -44,17 +44,25 @@ class Patches:
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """``image`` (b, 1, ...) float32 and ``label`` (b, ...) uint8: (z, x, y), or (x, y) for a flat network."""
         while True:
-            pairs = [self._patch() for _ in range(self._recipe.batch_size)]
+            pairs = list(self._pairs())
             image, label = (torch.stack(each) for each in zip(*pairs, strict=True))
             if self._recipe.flat:
                 image, label = image[:, 0], label[:, 0]
             yield {"image": image[:, None], "label": label}
 
-    def _patch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image and label (z, x, y)."""
+    def _pairs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Image and label (z, x, y) of the patches of a batch; others than the first of a CT show classes it has."""
+        for n in range(self._recipe.batch_size):
+            if n % self._recipe.patches_per_volume == 0:
+                value = int(self._rng.choice(list(self._holders)))
+                number = int(self._rng.choice(self._holders[value]))
+            else:
+                value = int(self._rng.choice([c for c, holders in self._holders.items() if number in holders]))
+            yield self._patch(self._volumes[number], value)
+
+    def _patch(self, volume: KeptVolume, value: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image and label (z, x, y) around a voxel of a class."""
         rng, (depth, *plane) = self._rng, self._recipe.patch
-        value = int(rng.choice(list(self._holders)))
-        volume = self._volumes[int(rng.choice(self._holders[value]))]
         shows = np.flatnonzero(volume.counts[:, value])
         z = int(rng.choice(shows))
         rows, columns = np.nonzero(volume.label[z] == value)
@@ -62,7 +70,7 @@ class Patches:
         scale = 1 + self._recipe.scaling * rng.uniform(-1, 1)
         size = [max(1, round(each * scale)) for each in plane]
         image, label = self._cut(volume, (z, int(rows[n]), int(columns[n])), (depth, size[0], size[1]))
-        seen = torch.from_numpy(windowed(image, self._recipe.window_hu))
+        seen = torch.from_numpy(windowed(image, self._recipe))
         said = torch.from_numpy(label)
         if size != list(plane):
             seen = functional.interpolate(seen[:, None], plane, mode="bilinear")[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,8 +22,9 @@ class Tally:
 
     def __init__(self, classes: Mapping[str, int], folds: int) -> None:
         self._classes, self._folds = dict(classes), folds
-        self._both = {name: np.zeros((folds, folds)) for name in classes}
-        self._hu_sums = {name: np.zeros(folds) for name in classes}
+        outputs = 1 + max(classes.values())
+        self._both = np.zeros((outputs, folds, folds))
+        self._hu_sums = np.zeros((outputs, folds))
         self._information = self._entropy = 0.0
         self._body = self._labelled = 0
 
@@ -36,18 +38,24 @@ class Tally:
         Returns:
             ``(n,)``, how doubtful each voxel is, in percent: see :class:`lib.measures.disagreement.Disagreement`.
         """
-        votes = log_probabilities.argmax(dim=1)
-        values = torch.from_numpy(hu.astype(np.float32)).to(votes.device)
-        for name, index in self._classes.items():
-            inside = (votes == index).float()
-            self._both[name] += (inside @ inside.T).double().cpu().numpy()
-            self._hu_sums[name] += (inside @ values).double().cpu().numpy()
+        votes = log_probabilities.max(dim=1).indices  # of many classes, quicker than argmax
+        values = torch.from_numpy(hu.astype(np.float64)).to(votes.device)
+        outputs = len(self._both)
+        for a, b in itertools.combinations_with_replacement(range(self._folds), 2):
+            alike = torch.bincount(votes[a][votes[a] == votes[b]], minlength=outputs).cpu().numpy()
+            self._both[:, a, b] += alike
+            if a != b:
+                self._both[:, b, a] += alike
+        for fold, of_fold in enumerate(votes):
+            self._hu_sums[:, fold] += torch.bincount(of_fold, values, minlength=outputs).cpu().numpy()
         probabilities = log_probabilities.exp()
         scale = float(np.log(probabilities.shape[1]))
-        mean = probabilities.mean(dim=0)
-        entropy = (torch.special.entr(mean).sum(dim=0) / scale).clamp(0, 1)
         of_folds = -(probabilities * log_probabilities).sum(dim=1).mean(dim=0) / scale
-        information = (entropy - of_folds).clamp(0, 1)
+        if self._folds > 1:
+            entropy = (torch.special.entr(probabilities.mean(dim=0)).sum(dim=0) / scale).clamp(0, 1)
+            information = (entropy - of_folds).clamp(0, 1)
+        else:
+            entropy, information = of_folds.clamp(0, 1), torch.zeros_like(of_folds)
         self._information += float(information.sum())
         self._entropy += float(entropy.sum())
         self._body += len(hu)
@@ -63,8 +71,8 @@ class Tally:
             voxel_cm3: volume of a voxel.
         """
         counts = Counts(
-            both=self._both,
-            hu_sums=self._hu_sums,
+            both={name: self._both[index] for name, index in self._classes.items()},
+            hu_sums={name: self._hu_sums[index] for name, index in self._classes.items()},
             information=self._information,
             entropy=self._entropy,
             body=self._body,

@@ -1,4 +1,4 @@
-"""Time and memory of the 3-D network of Lee 2021 on a CT of 200 slices, and of 1,000, and agreement with PyTorch."""
+"""Time and memory of the networks on volumes (Lee 2021, Kim 2024), and agreement with PyTorch in float32."""
 
 from __future__ import annotations
 
@@ -17,59 +17,95 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from lib.anatomy.schemas import BODY_COMPOSITION
+from lib.anatomy.schemas import BODY_COMPOSITION, SCHEMAS, THIGH_MUSCLES
 from lib.measures.overlap import dice
+from lib.tasks import TASKS
 
 _SPACING = np.array([0.8, 0.8, 2.0])
-_COMPARED = 16
-"""Slices on which the answer is compared with that of PyTorch in float32 on the CPU, which takes long."""
+_DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bars:
+    """What is measured of a task.
+
+    Attributes:
+        slices: of the CTs, the first one that of the bar.
+        seconds: the bars on :data:`_DEVICES`.
+        gib: the bar for the memory, or "-".
+        compared: slices on which the answer is compared with that of PyTorch in float32 on the CPU, which takes long.
+    """
+
+    slices: tuple[int, ...]
+    seconds: tuple[int, int]
+    gib: str
+    compared: int
+
+
+_BARS = {
+    BODY_COMPOSITION.task: _Bars(slices=(200, 1000), seconds=(75, 5), gib="8 GiB", compared=16),
+    THIGH_MUSCLES.task: _Bars(slices=(250,), seconds=(20, 3), gib="-", compared=96),
+}
 
 
 @dataclass(frozen=True)
 class _Job:
     """What a process of its own measures."""
 
+    task: str
     model: Path
     slices: int
     engine: str
     matrix: int
-    compare: bool
+    compared: int
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the benchmark and print a table in Markdown."""
+    from lib.trainers.learners import PRESETS  # noqa: PLC0415 - nothing of it belongs in the memory that is measured
+
     parser = argparse.ArgumentParser(prog="benchmark.py volume-speed", description=__doc__)
+    parser.add_argument("--task", choices=list(_BARS), default=BODY_COMPOSITION.task, help="default: %(default)s")
     parser.add_argument("--model", type=Path, help="folder of a version (default: one untrained fold of the paper's)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--network", default="", help="of an untrained model (default: the task's usual one)")
+    parser.add_argument("--preset", choices=list(PRESETS), default="paper", help="likewise (default: %(default)s)")
+    parser.add_argument("--device", choices=_DEVICES, default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="let OpenVINO compute in bfloat16, where the CPU has it")
     parser.add_argument("--folds", type=int, default=1, help="of an untrained model (default: %(default)s)")
-    parser.add_argument("--slices", type=int, nargs="+", default=[200, 1000], help="default: 200 1000")
+    parser.add_argument("--slices", type=int, nargs="+", help="default: 200 1000, of thighs 250")
     parser.add_argument("--matrix", type=int, default=512, help="pixels along a side (default: %(default)s)")
     options = parser.parse_args(argv)
+    bars = _BARS[options.task]
     print("| what | measured | bar |\n| --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or write_untrained(Path(folder) / "model", folds=options.folds)
-        engine = "cuda" if options.device == "cuda" else "openvino"
-        for number, slices in enumerate(options.slices):
-            job = _Job(model, slices, engine, options.matrix, compare=number == 0)
+        model = options.model or write_untrained(
+            Path(folder) / "model", options.task, folds=options.folds, network=options.network, preset=options.preset
+        )
+        engine = "cuda" if options.device == "cuda" else "openvino-bf16" if options.bf16 else "openvino"
+        for number, slices in enumerate(options.slices or bars.slices):
+            job = _Job(options.task, model, slices, engine, options.matrix, 0 if number else bars.compared)
             # Each in a process of its own, so that its memory is its own.
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                 found = pool.submit(_measure, job).result()
             size = f"{slices} slices of {options.matrix} x {options.matrix}, {engine}"
-            bar = {"cpu": "75 s", "cuda": "5 s"}[options.device] if slices == 200 else "-"
+            bar = f"{bars.seconds[_DEVICES.index(options.device)]} s" if slices == bars.slices[0] else "-"
             print(f"| {size}: time | {found['seconds']:.1f} s | {bar} |")
-            print(f"| {size}: most memory of the process | {found['gib']:.2f} GiB | 8 GiB |")
-            if job.compare:
+            print(f"| {size}: most memory of the process | {found['gib']:.2f} GiB | {bars.gib} |")
+            if job.compared:
                 print(f"| {size}: Dice with PyTorch in float32, worst class | {found['dice']:.4f} | 0.995 |")
     return 0
 
 
-def write_untrained(folder: Path, *, folds: int = 1, network: str = "3d", preset: str = "paper") -> Path:
+def write_untrained(
+    folder: Path, task: str = BODY_COMPOSITION.task, *, folds: int = 1, network: str = "", preset: str = "paper"
+) -> Path:
     """A version's folder of networks with seeded random weights.
 
     Args:
         folder: where; made if it is not there.
+        task: one that learns volumes.
         folds: how many.
-        network: of body composition.
+        network: of the task, "" for the usual one.
         preset: whose network and grid.
 
     Returns:
@@ -81,11 +117,11 @@ def write_untrained(folder: Path, *, folds: int = 1, network: str = "3d", preset
     from lib.volumes.recipes import recipe_of  # noqa: PLC0415
     from lib.volumes.workspace import WEIGHTS, write_description  # noqa: PLC0415
 
-    recipe = recipe_of(BODY_COMPOSITION.task, network, preset)
-    write_description(folder, recipe, BODY_COMPOSITION.ids)
+    recipe, schema = recipe_of(task, network or TASKS[task].networks[0], preset), SCHEMAS[task]
+    write_description(folder, recipe, schema.ids)
     for fold in range(folds):
         torch.manual_seed(fold)
-        weights = recipe.build(1 + len(BODY_COMPOSITION)).state_dict()
+        weights = recipe.build(1 + len(schema)).state_dict()
         save_whole(weights, folder / f"fold_{fold}" / WEIGHTS)
     return folder
 
@@ -93,7 +129,7 @@ def write_untrained(folder: Path, *, folds: int = 1, network: str = "3d", preset
 def _measure(job: _Job) -> dict[str, Any]:
     from lib.volumes.ensemble import VolumeEnsemble  # noqa: PLC0415
 
-    hu = _body(job.matrix, job.slices)
+    hu = _DRAWN[job.task](job.matrix, job.slices)
     ensemble = VolumeEnsemble(job.model, engine=job.engine)
     stopped, peak = threading.Event(), [0]
 
@@ -110,7 +146,7 @@ def _measure(job: _Job) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     stopped.set()
     watcher.join()
-    agreement = _agreement(ensemble, job, hu[:, :, :_COMPARED]) if job.compare else None
+    agreement = _agreement(ensemble, job, hu[:, :, : job.compared]) if job.compared else None
     return {"seconds": seconds, "gib": peak[0] / 2**30, "dice": agreement}
 
 
@@ -119,7 +155,7 @@ def _agreement(ensemble: Any, job: _Job, hu: npt.NDArray[np.int16]) -> float:
 
     ours = ensemble.segment(hu, _SPACING).label
     reference = VolumeEnsemble(job.model, engine="torch").segment(hu, _SPACING).label
-    found = dice(ours, reference, BODY_COMPOSITION.ids)
+    found = dice(ours, reference, SCHEMAS[job.task].ids)
     return min((value for value in found.values() if value is not None), default=float("nan"))
 
 
@@ -129,7 +165,22 @@ def _body(matrix: int, slices: int) -> npt.NDArray[np.int16]:
     x, y = np.meshgrid(*(np.linspace(-1, 1, matrix),) * 2, indexing="ij")
     trunk, cavity = np.hypot(x / 0.85, y / 0.6), np.hypot(x / 0.6, y / 0.4)
     plane = np.select([trunk > 1, cavity > 1.2, cavity > 1, np.hypot(x, y - 0.35) < 0.1], [-1000, -100, 60, 400], 40)
-    hu = np.empty((matrix, matrix, slices), np.int16, order="F")
+    return _stacked(plane, slices, rng)
+
+
+def _legs(matrix: int, slices: int) -> npt.NDArray[np.int16]:
+    """Two drawn thighs as they usually lie in their field of view, int16 HU (x, y, z)."""
+    rng = np.random.default_rng(0)
+    x, y = np.meshgrid(*(np.linspace(-1, 1, matrix),) * 2, indexing="ij")
+    r = np.hypot(np.abs(x) - 0.45, y) / 0.42
+    return _stacked(np.select([r > 1, r > 0.85, r < 0.18], [-1000, -100, 500], 55), slices, rng)
+
+
+def _stacked(plane: npt.NDArray, slices: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
+    hu = np.empty((*plane.shape, slices), np.int16, order="F")
     for k in range(slices):
         hu[:, :, k] = plane + rng.normal(0, 15, plane.shape) * (plane > -1000)
     return hu
+
+
+_DRAWN = {BODY_COMPOSITION.task: _body, THIGH_MUSCLES.task: _legs}

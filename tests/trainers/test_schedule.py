@@ -313,6 +313,6 @@ def test_its_state_can_be_told_to_clients(make, label, publish):
     publish()
     state = make().state()
     assert json.loads(json.dumps(state, allow_nan=False)) == state
-    assert state["tasks"].keys() == {"l3_muscle", "l3_tissue", "l3_slice", "body_composition"}
+    assert state["tasks"].keys() == {"l3_muscle", "l3_tissue", "l3_slice", "body_composition", "thigh_muscles"}
     assert state["tasks"][TASK] == {"labels_since_training": 0, "last": None, "waits": ""}
     assert state["running"] is None

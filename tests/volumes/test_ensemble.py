@@ -70,6 +70,25 @@ def made(tmp_path, monkeypatch):
     return make
 
 
+class OneSize(Pointwise):
+    """Takes patches of its recipe only, as a network does that knows where in them it is."""
+
+    def __init__(self, recipe, outputs):
+        super().__init__(False, outputs)
+        self.size = recipe.patch
+
+    def forward(self, x):
+        if tuple(x.shape[2:]) != self.size:
+            raise ValueError(f"{tuple(x.shape[2:])} is not {self.size}")
+        return super().forward(x)
+
+
+@pytest.fixture
+def one_size(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "one_size", Architecture(OneSize, (4, 1, 1), fixed=True))
+    return replace(POINTWISE, architecture="one_size")
+
+
 def expected(hu, bone_from=0.9):
     seen = np.clip((hu.astype(np.float32) + 160) / 400, 0, 1)
     return np.select([seen < 0.05, seen < 0.35, seen < bone_from], [0, FAT, LEAN], DENSE)
@@ -84,6 +103,24 @@ def test_every_slice_of_a_ct_of_any_length_has_its_own_label(made, slices, engin
     assert np.array_equal(found.label, np.where(inside, expected(hu), 0))
     assert found.label.dtype == np.uint8
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("patch", [(8, 32, 24), (8, 20, 64), (48, 64, 16)])
+def test_windows_of_one_size_cover_a_ct_along_all_axes(made, one_size, patch, engine):
+    hu, _ = draw(2, 37)
+    found = made(replace(one_size, patch=patch), engine=engine).segment(hu, np.array(SPACING))
+    assert np.array_equal(found.label, np.where(outline(hu, np.array(SPACING)), expected(hu), 0))
+
+
+def test_a_gpu_that_is_too_full_for_a_window_of_one_size_leaves_it_to_the_cpu(made, one_size):
+    hu, _ = draw(2, 20)
+    ensemble = made(one_size)
+    whole = ensemble.segment(hu, np.array(SPACING)).label
+    ensemble.engine = FullGpu(ensemble.engine, 4)
+    found = ensemble.segment(hu, np.array(SPACING))
+    assert np.array_equal(found.label, whole)
+    assert ["the CPU answered" in each for each in found.warnings] == [True]
 
 
 def test_a_flat_network_answers_slice_by_slice(made):
