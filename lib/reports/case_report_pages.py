@@ -1,0 +1,179 @@
+"""The report of a case as one page of A4 (PDF), and as one file of HTML."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterator
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lib import VERSION
+from lib.reports.case_report import PHANTOM, CaseReport
+from lib.reports.case_sheet import RESEARCH_ONLY, fitted
+from lib.reports.overlay import Panel, draw_panel
+from lib.reports.pages import data_url, render
+
+_A4_INCHES = (8.27, 11.69)
+_MARGIN = 0.55
+_PANEL_INCHES = (2.35, 2.9)
+_LEGEND_INCHES = 0.5
+_LINE_EM = 1.32
+_SMALL, _NORMAL, _HEAD = 6.6, 7.6, 9.0
+_CHARACTER_EM = 0.565
+"""Mean width of a character of the font that matplotlib brings along."""
+_RED, _GREY = "#a02c00", "#555555"
+
+
+def report_pdf(report: CaseReport) -> bytes:
+    """The page as PDF; the same report always gives the same bytes."""
+    return _saved(_page(report), "pdf", metadata={"CreationDate": None, "Title": f"Report of {report.case}"})
+
+
+def report_png(report: CaseReport, *, dpi: int = 100) -> bytes:
+    """The same page as a picture."""
+    return _saved(_page(report), "png", dpi=dpi)
+
+
+def report_html(report: CaseReport) -> str:
+    """The same as one file of HTML that loads nothing, and leaves no sentence out."""
+    pictures = [(panel.title, data_url(_picture(panel))) for panel in report.panels]
+    return render(
+        "case_report.html",
+        report=report,
+        pictures=pictures,
+        research_only=RESEARCH_ONLY,
+        phantom=PHANTOM,
+        version=VERSION,
+    )
+
+
+class _Column:
+    """Text from the top of a page downwards, in inches; knows how much room is left."""
+
+    def __init__(self, figure: Figure, top: float, bottom: float) -> None:
+        self._figure, self.top, self._bottom = figure, top, bottom
+
+    def fits(self, lines: int, size: float) -> bool:
+        return self.top - lines * size * _LINE_EM / 72 >= self._bottom
+
+    def write(self, text: str, *, size: float = _NORMAL, left: float = 0.0, width: float = 0.0, **look: str) -> int:
+        """Write wrapped text and go on below it; returns the number of lines."""
+        lines = _wrapped(text, width or _A4_INCHES[0] - 2 * _MARGIN - left, size)
+        for number, line in enumerate(lines):
+            self.put(line, left=left, down=number, size=size, **look)
+        self.skip(len(lines), size)
+        return len(lines)
+
+    def put(self, line: str, *, left: float, down: int = 0, size: float = _NORMAL, **look: str) -> None:
+        """One line, without going on below it."""
+        x, y = (_MARGIN + left) / _A4_INCHES[0], (self.top - down * size * _LINE_EM / 72) / _A4_INCHES[1]
+        # An id or a name may hold dollars, which would make mathematics of it.
+        self._figure.text(x, y, line, fontsize=size, va="top", parse_math=False, **look)
+
+    def row(self, cells: list[tuple[str, float, float]], *, size: float, **look: str) -> None:
+        """Cells of text, left end and width, side by side."""
+        wrapped = [(_wrapped(text, width, size), left) for text, left, width in cells]
+        for lines, left in wrapped:
+            for number, line in enumerate(lines):
+                self.put(line, left=left, down=number, size=size, **look)
+        self.skip(max(len(lines) for lines, _ in wrapped), size)
+
+    def skip(self, lines: float, size: float = _NORMAL) -> None:
+        self.top -= lines * size * _LINE_EM / 72
+
+
+def _page(report: CaseReport) -> Figure:
+    figure = Figure(figsize=_A4_INCHES, facecolor="white")
+    FigureCanvasAgg(figure)
+    column = _Column(figure, _A4_INCHES[1] - _MARGIN, _MARGIN + 0.3)
+    column.write(f"Body composition at L3: {report.case}", size=13, weight="bold")
+    column.write(RESEARCH_ONLY, size=_HEAD, color=_RED, weight="bold")
+    if report.phantom:
+        column.write(PHANTOM, size=_HEAD, color=_RED, weight="bold")
+    column.write(report.origin.label, weight="normal" if report.origin.reviewed else "bold")
+    column.write(f"{report.origin.model}.  {report.slice_text}")
+    _pictures(figure, column, report.panels)
+    column.row([("   ".join(f"{name}: {text}" for name, text in report.facts), 0, 7.17)], size=_NORMAL)
+    column.skip(0.6)
+    _head(column, [("Measurement", 0), ("Value", 2.35), ("Range of healthy people", 4.25)])
+    for number in report.numbers:
+        reference = number.reference if number.reference != "-" else ""
+        column.row([(number.name, 0, 2.3), (number.value, 2.35, 1.85), (reference, 4.25, 2.92)], size=_SMALL)
+    column.skip(0.6)
+    _head(column, [("What the chosen cut-offs say", 0), ("Value", 1.75), ("Derived from; source", 3.5)])
+    for call in report.calls:
+        cells = [
+            (call.statement, 0, 1.7),
+            (call.comparison, 1.75, 1.7),
+            (f"{call.population}; {call.source}", 3.5, 3.67),
+        ]
+        column.row(cells, size=_SMALL, weight="bold" if call.is_abnormal else "normal")
+    if not report.calls:
+        column.write("None: no chosen cut-off applies.", size=_SMALL)
+    column.write("A finding names a measurement, never a disease.", size=_SMALL, color=_GREY)
+    _rest(column, report)
+    bottom = f"{RESEARCH_ONLY}{f' {PHANTOM}' if report.phantom else ''} Sarcopenia Label {VERSION}."
+    figure.text(0.5, 0.032, bottom, ha="center", fontsize=_SMALL, color=_GREY)
+    return figure
+
+
+def _head(column: _Column, cells: list[tuple[str, float]]) -> None:
+    for text, left in cells:
+        column.put(text, left=left, size=_NORMAL, weight="bold")
+    column.skip(1.1)
+
+
+def _rest(column: _Column, report: CaseReport) -> None:
+    """Warnings first, then what else there is to say; what has no room is counted, and stands in the HTML."""
+    said = [f"Warning: {sentence}" for sentence in report.warnings]
+    said.append(f"Agreement of the folds: {report.origin.agreement}.")
+    said += [f"Not judged by {name}: {reason}." for name, reason in report.not_judged]
+    column.skip(0.4)
+    for number, sentence in enumerate(said):
+        last = number == len(said) - 1
+        lines = len(_wrapped(sentence, _A4_INCHES[0] - 2 * _MARGIN, _SMALL))
+        if not column.fits(lines + (not last), _SMALL):
+            left = len(said) - number
+            column.write(f"{left} more sentences have no room here: see the same report as HTML.", size=_SMALL)
+            return
+        column.write(sentence, size=_SMALL, color=_RED if sentence.startswith("Warning") else "black")
+
+
+def _pictures(figure: Figure, column: _Column, panels: tuple[Panel, ...]) -> None:
+    boxes = [fitted(panel, *_PANEL_INCHES) for panel in panels]
+    height = max(box[1] for box in boxes)
+    column.skip(1.7)
+    for number, (panel, box) in enumerate(zip(panels, boxes, strict=True)):
+        left = _MARGIN + number * (_PANEL_INCHES[0] + 0.06) + (_PANEL_INCHES[0] - box[0]) / 2
+        bottom = column.top - (height + box[1]) / 2
+        wide, high = _A4_INCHES
+        draw_panel(figure.add_axes((left / wide, bottom / high, box[0] / wide, box[1] / high)), panel)
+    column.top -= height + _LEGEND_INCHES
+
+
+def _picture(panel: Panel) -> bytes:
+    wide, high = fitted(panel, 4.6, 5.6)
+    total = high + 0.4 + _LEGEND_INCHES
+    figure = Figure(figsize=(max(wide, 3.4), total), facecolor="white")
+    FigureCanvasAgg(figure)
+    across = max(wide, 3.4)
+    place = ((across - wide) / 2 / across, _LEGEND_INCHES / total, wide / across, high / total)
+    draw_panel(figure.add_axes(place), panel)
+    return _saved(figure, "png", dpi=110)
+
+
+def _saved(figure: Figure, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, **options)
+    return file.getvalue()
+
+
+def _wrapped(text: str, width: float, size: float) -> list[str]:
+    """Text in lines of a width in inches."""
+    return list(_lines(text, max(8, int(width * 72 / (size * _CHARACTER_EM))))) or [""]
+
+
+def _lines(text: str, characters: int) -> Iterator[str]:
+    yield from textwrap.wrap(text, characters, break_on_hyphens=False)
