@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,8 +20,8 @@ _MARGIN = 0.55
 _PANEL_INCHES = (2.35, 2.9)
 _LEGEND_INCHES = 0.5
 _LINE_EM = 1.32
-_SMALL, _NORMAL, _HEAD = 6.6, 7.6, 9.0
-_CHARACTER_EM = 0.565
+_TINY, _SMALL, _NORMAL, _HEAD = 5.6, 6.6, 7.6, 9.0
+_CHARACTER_EM = 0.54
 """Mean width of a character of the font that matplotlib brings along."""
 _RED, _GREY = "#a02c00", "#555555"
 
@@ -58,7 +58,7 @@ class _Column:
     def fits(self, lines: int, size: float) -> bool:
         return self.top - lines * size * _LINE_EM / 72 >= self._bottom
 
-    def write(self, text: str, *, size: float = _NORMAL, left: float = 0.0, width: float = 0.0, **look: str) -> int:
+    def write(self, text: str, *, size: float = _NORMAL, left: float = 0.0, width: float = 0.0, **look: Any) -> int:
         """Write wrapped text and go on below it; returns the number of lines."""
         lines = _wrapped(text, width or _A4_INCHES[0] - 2 * _MARGIN - left, size)
         for number, line in enumerate(lines):
@@ -66,13 +66,13 @@ class _Column:
         self.skip(len(lines), size)
         return len(lines)
 
-    def put(self, line: str, *, left: float, down: int = 0, size: float = _NORMAL, **look: str) -> None:
+    def put(self, line: str, *, left: float, down: int = 0, size: float = _NORMAL, **look: Any) -> None:
         """One line, without going on below it."""
         x, y = (_MARGIN + left) / _A4_INCHES[0], (self.top - down * size * _LINE_EM / 72) / _A4_INCHES[1]
         # An id or a name may hold dollars, which would make mathematics of it.
         self._figure.text(x, y, line, fontsize=size, va="top", parse_math=False, **look)
 
-    def row(self, cells: list[tuple[str, float, float]], *, size: float, **look: str) -> None:
+    def row(self, cells: list[tuple[str, float, float]], *, size: float, **look: Any) -> None:
         """Cells of text, left end and width, side by side."""
         wrapped = [(_wrapped(text, width, size), left) for text, left, width in cells]
         for lines, left in wrapped:
@@ -97,22 +97,25 @@ def _page(report: CaseReport) -> Figure:
     _pictures(figure, column, report.panels)
     column.row([("   ".join(f"{name}: {text}" for name, text in report.facts), 0, 7.17)], size=_NORMAL)
     column.skip(0.6)
-    _head(column, [("Measurement", 0), ("Value", 2.35), ("Range of healthy people", 4.25)])
+    _head(column, [("Measurement", 0), ("Value", 2.35), ("Range of healthy people", 3.35)])
     for number in report.numbers:
-        reference = number.reference if number.reference != "-" else ""
-        column.row([(number.name, 0, 2.3), (number.value, 2.35, 1.85), (reference, 4.25, 2.92)], size=_SMALL)
+        has_range = number.reference != "-"
+        cells = [(number.name, 0, 2.3), (number.value, 2.35, 0.95 if has_range else 4.8)]
+        column.row([*cells, (number.reference, 3.35, 3.82)] if has_range else cells, size=_SMALL)
     column.skip(0.6)
-    _head(column, [("What the chosen cut-offs say", 0), ("Value", 1.75), ("Derived from; source", 3.5)])
+    _head(column, [("Finding", 0), ("Value", 1.6), ("Cut-off derived from", 3.2)])
+    sources = list(dict.fromkeys(call.source for call in report.calls))
     for call in report.calls:
-        cells = [
-            (call.statement, 0, 1.7),
-            (call.comparison, 1.75, 1.7),
-            (f"{call.population}; {call.source}", 3.5, 3.67),
-        ]
-        column.row(cells, size=_SMALL, weight="bold" if call.is_abnormal else "normal")
+        weight = "bold" if call.is_abnormal else "normal"
+        column.put(call.statement, left=0, size=_SMALL, weight=weight)
+        column.put(call.comparison, left=1.6, size=_SMALL, weight=weight)
+        column.row([(f"{call.population} [{sources.index(call.source) + 1}]", 3.2, 4.1)], size=_SMALL)
     if not report.calls:
         column.write("None: no chosen cut-off applies.", size=_SMALL)
     column.write("A finding names a measurement, never a disease.", size=_SMALL, color=_GREY)
+    column.skip(0.3)
+    for number, source in enumerate(sources, start=1):
+        column.write(f"[{number}] {source}", size=_TINY, color=_GREY)
     _rest(column, report)
     bottom = f"{RESEARCH_ONLY}{f' {PHANTOM}' if report.phantom else ''} Sarcopenia Label {VERSION}."
     figure.text(0.5, 0.032, bottom, ha="center", fontsize=_SMALL, color=_GREY)
@@ -164,7 +167,7 @@ def _picture(panel: Panel) -> bytes:
     return _saved(figure, "png", dpi=110)
 
 
-def _saved(figure: Figure, kind: str, **options: object) -> bytes:
+def _saved(figure: Figure, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format=kind, **options)
     return file.getvalue()
@@ -172,8 +175,5 @@ def _saved(figure: Figure, kind: str, **options: object) -> bytes:
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
     """Text in lines of a width in inches."""
-    return list(_lines(text, max(8, int(width * 72 / (size * _CHARACTER_EM))))) or [""]
-
-
-def _lines(text: str, characters: int) -> Iterator[str]:
-    yield from textwrap.wrap(text, characters, break_on_hyphens=False)
+    characters = max(8, int(width * 72 / (size * _CHARACTER_EM)))
+    return textwrap.wrap(text, characters, break_on_hyphens=False) or [""]
