@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,15 @@ from lib import VERSION  # noqa: E402
 from lib.anatomy.schemas import SARCOPENIA  # noqa: E402
 from lib.background import Repeating  # noqa: E402
 from lib.disk import make_folder  # noqa: E402
-from lib.images import read_ct  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.champions import Champions  # noqa: E402
-from lib.infers.options import InferOptions  # noqa: E402
-from lib.infers.reporting import REPORTED, report_of_answer, report_of_labels  # noqa: E402
+from lib.infers.reporting import ReportWishes, report_of_case  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, IN_FRAMES, SAVED_LABELS, SegmentationTask  # noqa: E402
 from lib.models import Registry  # noqa: E402
 from lib.options import AppOptions  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
-from lib.reports.case_report import CaseReport, check_cutoffs  # noqa: E402
+from lib.reports.case_report import CaseReport  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
 from lib.strategies.next_case import NextCase, strategies  # noqa: E402
 from lib.strategies.schedule import ScoringSchedule  # noqa: E402
@@ -226,44 +224,14 @@ class SarcopeniaApp(MONAILabelApp):
             label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": kept})
         return {"label": label_id, "tag": "original", "file": file, "params": params}
 
-    def report(self, name: str, *, task: str = "", who: str = "", cutoffs: Sequence[str] = ()) -> CaseReport:
-        """The report of a case.
-
-        Args:
-            name: the case's id, or its SeriesInstanceUID.
-            task: ``l3_muscle`` or ``l3_tissue`` for the saved label of that task, ``sarcopenia`` for what the program
-                answers; by default the saved labels, and the answer where there are none.
-            who: who asks: the label that somebody is to read blindly a second time is not shown to them.
-            cutoffs: names of those to judge by; by default all that were published for L3.
+    def report(self, name: str, wishes: ReportWishes) -> CaseReport:
+        """The report of a case, by its id or SeriesInstanceUID.
 
         Raises:
-            Refusal: the case, the task or a cut-off is unknown; there is no such label; or the image does not allow it.
+            Refusal: the case or what is wished for is not there, or the image does not allow it.
         """
-        chosen = check_cutoffs(cutoffs)
-        if task and task not in REPORTED:
-            raise Refusal(f"There is no report of {task!r}; there are {', '.join(REPORTED)}.", status=404)
-        store = self.datastore()
-        case = store.case_id(name)
-        wanted = [task] if task else [each for each in REPORTED if each in STORED_TASKS]
-        labels = {each: store.current_revision(case, each) for each in wanted if each in STORED_TASKS}
-        seen = {
-            each: revision
-            for each, revision in labels.items()
-            if revision is not None and not store.is_blind(each, case, who)
-        }
-        if seen:
-            return report_of_labels(store, case, seen, cutoffs=chosen)
-        if task in STORED_TASKS:
-            raise Refusal(f"{case} has no saved label of {task}.", status=404)
-        infer = self._infers[SARCOPENIA.task]
-        try:
-            image = read_ct(store.get_image_uri(case))
-            with self._inferences:
-                analysis = infer.analyse(image, InferOptions(), known=store.case_facts(case))
-        except BadImage as refusal:
-            store.note_fault(case, str(refusal))
-            raise
-        return report_of_answer(case, image, analysis, cutoffs=chosen)
+        with self._inferences:
+            return report_of_case(self.datastore(), self._infers[SARCOPENIA.task], name, wishes)
 
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Refuse: there are no whole-slide images here."""

@@ -3,24 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SARCOPENIA, STORED_SCHEMAS
 from lib.images import CTImage, PatientFacts, read_ct
 from lib.images.files import read_volume
-from lib.infers.segmentation import Analysis
+from lib.infers.options import InferOptions
+from lib.infers.segmentation import Analysis, SegmentationTask
 from lib.measures.drawn_slices import labelled_slices
 from lib.measures.saved_label import measure_saved_label
-from lib.refusals import Refusal
-from lib.reports.case_report import L3_CUTOFFS, CaseReport, Measured, Origin, agreement_text, case_report
+from lib.refusals import BadImage, Refusal
+from lib.reports.case_report import L3_CUTOFFS, CaseReport, Measured, Origin, agreement_text, case_report, check_cutoffs
 from lib.stores import CaseStore
 from lib.stores.records import Revision
 
-REPORTED: tuple[str, ...] = (SARCOPENIA.task, L3_MUSCLE.task, L3_TISSUE.task)
+_SAVED = (L3_MUSCLE.task, L3_TISSUE.task)
+REPORTED: tuple[str, ...] = (SARCOPENIA.task, *_SAVED)
 """The tasks of which a report says something."""
 _LEARNT_FROM_PHANTOMS = "The model that this label began with was trained on digital phantoms."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportWishes:
+    """What a report is to be of.
+
+    Attributes:
+        task: ``l3_muscle`` or ``l3_tissue`` for the saved label of that task, ``sarcopenia`` for what the program
+            answers; "" for the saved labels, and the answer where there are none.
+        who: who asks; the label that somebody is to read blindly a second time is not shown to them.
+        cutoffs: names of those to judge by; none for all that were published for L3.
+    """
+
+    task: str = ""
+    who: str = ""
+    cutoffs: Sequence[str] = ()
+
+
+def report_of_case(store: CaseStore, answering: SegmentationTask, name: str, wishes: ReportWishes) -> CaseReport:
+    """The report of a case.
+
+    Args:
+        store: whose case it is.
+        answering: the task ``sarcopenia``.
+        name: the case's id, or its SeriesInstanceUID.
+        wishes: what it is to be of.
+
+    Raises:
+        Refusal: the case, the task or a cut-off is unknown; there is no such label; or the image does not allow it.
+    """
+    cutoffs, task = check_cutoffs(wishes.cutoffs), wishes.task
+    if task and task not in REPORTED:
+        raise Refusal(f"There is no report of {task!r}; there are {', '.join(REPORTED)}.", status=404)
+    case = store.case_id(name)
+    labels = {each: store.current_revision(case, each) for each in _SAVED if task in ("", each)}
+    seen = {
+        each: revision
+        for each, revision in labels.items()
+        if revision is not None and not store.is_blind(each, case, wishes.who)
+    }
+    if seen:
+        return report_of_labels(store, case, seen, cutoffs=cutoffs)
+    if task in _SAVED:
+        raise Refusal(f"{case} has no saved label of {task}.", status=404)
+    try:
+        image = read_ct(Path(store.get_image_uri(case)))
+        analysis = answering.analyse(image, InferOptions(), known=store.case_facts(case))
+    except BadImage as refusal:
+        store.note_fault(case, str(refusal))  # so that it is not offered to annotators
+        raise
+    return report_of_answer(case, image, analysis, cutoffs=cutoffs)
 
 
 def report_of_answer(
@@ -76,7 +131,7 @@ def report_of_labels(
     Raises:
         Refusal: the image cannot be read, or is not the one that was labelled.
     """
-    image = read_ct(store.get_image_uri(case))
+    image = read_ct(Path(store.get_image_uri(case)))
     facts = image.facts.updated(store.case_facts(case))
     return _of_labels(case, image, facts, revisions, store=store, cutoffs=cutoffs)
 
@@ -159,14 +214,14 @@ def _origin(store: CaseStore, revisions: Sequence[Revision]) -> Origin:
     )
 
 
-def _array(image: CTImage, revision: Revision) -> np.ndarray:
+def _array(image: CTImage, revision: Revision) -> npt.NDArray[np.uint8]:
     array = read_volume(revision.path)[0]
     if array.shape != image.shape:
         raise Refusal(f"The label of {revision.task} has another shape than the image; nothing can be reported.")
     return array.astype(np.uint8)
 
 
-def _most(image: CTImage, label: np.ndarray) -> int:
+def _most(image: CTImage, label: npt.NDArray) -> int:
     """The slice with most of a label."""
     across = tuple(axis for axis in range(3) if axis != image.foot_to_head_axis)
     return int(np.count_nonzero(label, axis=across).argmax())

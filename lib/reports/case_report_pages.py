@@ -21,7 +21,7 @@ _PANEL_INCHES = (2.35, 2.9)
 _LEGEND_INCHES = 0.5
 _LINE_EM = 1.32
 _TINY, _SMALL, _NORMAL, _HEAD = 5.6, 6.6, 7.6, 9.0
-_CHARACTER_EM = 0.54
+_CHARACTER_EM = 0.555
 """Mean width of a character of the font that matplotlib brings along."""
 _RED, _GREY = "#a02c00", "#555555"
 
@@ -109,13 +109,13 @@ def _page(report: CaseReport) -> Figure:
         weight = "bold" if call.is_abnormal else "normal"
         column.put(call.statement, left=0, size=_SMALL, weight=weight)
         column.put(call.comparison, left=1.6, size=_SMALL, weight=weight)
-        column.row([(f"{call.population} [{sources.index(call.source) + 1}]", 3.2, 4.1)], size=_SMALL)
+        column.row([(f"{call.population} [{sources.index(call.source) + 1}]", 3.2, 3.9)], size=_SMALL)
     if not report.calls:
         column.write("None: no chosen cut-off applies.", size=_SMALL)
     column.write("A finding names a measurement, never a disease.", size=_SMALL, color=_GREY)
     column.skip(0.3)
-    for number, source in enumerate(sources, start=1):
-        column.write(f"[{number}] {source}", size=_TINY, color=_GREY)
+    for position, source in enumerate(sources, start=1):
+        column.write(f"[{position}] {source}", size=_TINY, color=_GREY)
     _rest(column, report)
     bottom = f"{RESEARCH_ONLY}{f' {PHANTOM}' if report.phantom else ''} Sarcopenia Label {VERSION}."
     figure.text(0.5, 0.032, bottom, ha="center", fontsize=_SMALL, color=_GREY)

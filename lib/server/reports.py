@@ -11,6 +11,7 @@ from monailabel.config import RBAC_ANNOTATOR, RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 
+from lib.infers.reporting import ReportWishes
 from lib.reports.case_report import CaseReport
 from lib.reports.case_report_pages import report_html, report_pdf
 
@@ -79,4 +80,5 @@ def to_archive(
 
 def _report(name: str, user: User, *, task: str, who: str, cutoffs: list[str] | None) -> CaseReport:
     asks = user.username if settings.MONAI_LABEL_AUTH_ENABLE else who.strip()
-    return app_instance().report(name, task=task, who=asks, cutoffs=cutoffs or ())  # type: ignore[no-any-return]
+    wishes = ReportWishes(task=task, who=asks, cutoffs=cutoffs or ())
+    return app_instance().report(name, wishes)  # type: ignore[no-any-return]
