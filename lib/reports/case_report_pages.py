@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,15 +13,11 @@ from lib.reports.case_report import PHANTOM, CaseReport
 from lib.reports.case_sheet import RESEARCH_ONLY, fitted
 from lib.reports.overlay import Panel, draw_panel
 from lib.reports.pages import data_url, render
+from lib.reports.written_page import A4_INCHES, MARGIN, NORMAL, Column
 
-_A4_INCHES = (8.27, 11.69)
-_MARGIN = 0.55
 _PANEL_INCHES = (2.35, 2.9)
 _LEGEND_INCHES = 0.5
-_LINE_EM = 1.32
-_TINY, _SMALL, _NORMAL, _HEAD = 5.6, 6.6, 7.6, 9.0
-_CHARACTER_EM = 0.555
-"""Mean width of a character of the font that matplotlib brings along."""
+_TINY, _SMALL, _HEAD = 5.6, 6.6, 9.0
 _RED, _GREY = "#a02c00", "#555555"
 
 
@@ -49,45 +44,10 @@ def report_html(report: CaseReport) -> str:
     )
 
 
-class _Column:
-    """Text from the top of a page downwards, in inches; knows how much room is left."""
-
-    def __init__(self, figure: Figure, top: float, bottom: float) -> None:
-        self._figure, self.top, self._bottom = figure, top, bottom
-
-    def fits(self, lines: int, size: float) -> bool:
-        return self.top - lines * size * _LINE_EM / 72 >= self._bottom
-
-    def write(self, text: str, *, size: float = _NORMAL, left: float = 0.0, width: float = 0.0, **look: Any) -> int:
-        """Write wrapped text and go on below it; returns the number of lines."""
-        lines = _wrapped(text, width or _A4_INCHES[0] - 2 * _MARGIN - left, size)
-        for number, line in enumerate(lines):
-            self.put(line, left=left, down=number, size=size, **look)
-        self.skip(len(lines), size)
-        return len(lines)
-
-    def put(self, line: str, *, left: float, down: int = 0, size: float = _NORMAL, **look: Any) -> None:
-        """One line, without going on below it."""
-        x, y = (_MARGIN + left) / _A4_INCHES[0], (self.top - down * size * _LINE_EM / 72) / _A4_INCHES[1]
-        # An id or a name may hold dollars, which would make mathematics of it.
-        self._figure.text(x, y, line, fontsize=size, va="top", parse_math=False, **look)
-
-    def row(self, cells: list[tuple[str, float, float]], *, size: float, **look: Any) -> None:
-        """Cells of text, left end and width, side by side."""
-        wrapped = [(_wrapped(text, width, size), left) for text, left, width in cells]
-        for lines, left in wrapped:
-            for number, line in enumerate(lines):
-                self.put(line, left=left, down=number, size=size, **look)
-        self.skip(max(len(lines) for lines, _ in wrapped), size)
-
-    def skip(self, lines: float, size: float = _NORMAL) -> None:
-        self.top -= lines * size * _LINE_EM / 72
-
-
 def _page(report: CaseReport) -> Figure:
-    figure = Figure(figsize=_A4_INCHES, facecolor="white")
+    figure = Figure(figsize=A4_INCHES, facecolor="white")
     FigureCanvasAgg(figure)
-    column = _Column(figure, _A4_INCHES[1] - _MARGIN, _MARGIN + 0.3)
+    column = Column(figure, top=A4_INCHES[1] - MARGIN, bottom=MARGIN + 0.3)
     column.write(f"Body composition at L3: {report.case}", size=13, weight="bold")
     column.write(RESEARCH_ONLY, size=_HEAD, color=_RED, weight="bold")
     if report.phantom:
@@ -95,7 +55,7 @@ def _page(report: CaseReport) -> Figure:
     column.write(report.origin.label, weight="normal" if report.origin.reviewed else "bold")
     column.write(f"{report.origin.model}.  {report.slice_text}")
     _pictures(figure, column, report.panels)
-    column.row([("   ".join(f"{name}: {text}" for name, text in report.facts), 0, 7.17)], size=_NORMAL)
+    column.row([("   ".join(f"{name}: {text}" for name, text in report.facts), 0, 7.17)], size=NORMAL)
     column.skip(0.6)
     _head(column, [("Measurement", 0), ("Value", 2.35), ("Range of healthy people", 3.35)])
     for number in report.numbers:
@@ -122,36 +82,31 @@ def _page(report: CaseReport) -> Figure:
     return figure
 
 
-def _head(column: _Column, cells: list[tuple[str, float]]) -> None:
+def _head(column: Column, cells: list[tuple[str, float]]) -> None:
     for text, left in cells:
-        column.put(text, left=left, size=_NORMAL, weight="bold")
+        column.put(text, left=left, size=NORMAL, weight="bold")
     column.skip(1.1)
 
 
-def _rest(column: _Column, report: CaseReport) -> None:
+def _rest(column: Column, report: CaseReport) -> None:
     """Warnings first, then what else there is to say; what has no room is counted, and stands in the HTML."""
-    said = [f"Warning: {sentence}" for sentence in report.warnings]
-    said.append(f"Agreement of the folds: {report.origin.agreement}.")
+    said = [f"Agreement of the folds: {report.origin.agreement}."]
     said += [f"Not judged by {name}: {reason}." for name, reason in report.not_judged]
     column.skip(0.4)
-    for number, sentence in enumerate(said):
-        last = number == len(said) - 1
-        lines = len(_wrapped(sentence, _A4_INCHES[0] - 2 * _MARGIN, _SMALL))
-        if not column.fits(lines + (not last), _SMALL):
-            left = len(said) - number
-            column.write(f"{left} more sentences have no room here: see the same report as HTML.", size=_SMALL)
-            return
-        column.write(sentence, size=_SMALL, color=_RED if sentence.startswith("Warning") else "black")
+    if report.warnings:
+        warnings = [f"Warning: {sentence}" for sentence in report.warnings]
+        column.write_as_many_as_fit(warnings, size=_SMALL, color=_RED)
+    column.write_as_many_as_fit(said, size=_SMALL)
 
 
-def _pictures(figure: Figure, column: _Column, panels: tuple[Panel, ...]) -> None:
+def _pictures(figure: Figure, column: Column, panels: tuple[Panel, ...]) -> None:
     boxes = [fitted(panel, *_PANEL_INCHES) for panel in panels]
     height = max(box[1] for box in boxes)
     column.skip(1.7)
     for number, (panel, box) in enumerate(zip(panels, boxes, strict=True)):
-        left = _MARGIN + number * (_PANEL_INCHES[0] + 0.06) + (_PANEL_INCHES[0] - box[0]) / 2
+        left = MARGIN + number * (_PANEL_INCHES[0] + 0.06) + (_PANEL_INCHES[0] - box[0]) / 2
         bottom = column.top - (height + box[1]) / 2
-        wide, high = _A4_INCHES
+        wide, high = A4_INCHES
         draw_panel(figure.add_axes((left / wide, bottom / high, box[0] / wide, box[1] / high)), panel)
     column.top -= height + _LEGEND_INCHES
 
@@ -171,9 +126,3 @@ def _saved(figure: Figure, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format=kind, **options)
     return file.getvalue()
-
-
-def _wrapped(text: str, width: float, size: float) -> list[str]:
-    """Text in lines of a width in inches."""
-    characters = max(8, int(width * 72 / (size * _CHARACTER_EM)))
-    return textwrap.wrap(text, characters, break_on_hyphens=False) or [""]
