@@ -75,15 +75,14 @@ class CohortReport:
     phantoms: int
 
 
-def cohort_report(rows: Sequence[Mapping[str, Any]], *, reports: bool = True) -> CohortReport:
+def cohort_report(rows: Sequence[Mapping[str, Any]]) -> CohortReport:
     """Put the page together.
 
     An outlier is a value with a modified z-score (by the median absolute deviation) beyond 3.5 among the cases of its
     sex (Iglewicz and Hoaglin 1993), where there are ten of them at least.
 
     Args:
-        rows: of the table of ``analyse.py``.
-        reports: whether each analysed case has a report of its own beside this page.
+        rows: of the table of ``analyse.py``, which has written a report of each analysed case as well.
     """
     analysed = [row for row in rows if row.get("status") == "analysed"]
     failed = [row for row in rows if row.get("status") != "analysed"]
@@ -95,11 +94,7 @@ def cohort_report(rows: Sequence[Mapping[str, Any]], *, reports: bool = True) ->
     summary: list[tuple[str, str, str, str, str]] = []
     for measure, words in MEASURES.items():
         for sex, whose in _SEXES.items():
-            known = [
-                (str(row["case"]), value)
-                for row in analysed
-                if _sex(row) == sex and (value := _number(row, measure)) is not None
-            ]
+            known = _known([row for row in analysed if _sex(row) == sex], measure)
             if not known:
                 continue
             found = [value for _, value in known]
@@ -130,9 +125,7 @@ def cohort_report(rows: Sequence[Mapping[str, Any]], *, reports: bool = True) ->
             reasons.setdefault(str(row["case"]), []).append("Nothing was measured")
     done = {str(row["case"]) for row in analysed}
     suspects = [
-        Suspect(
-            case=case, reasons=tuple(said), address=f"reports/{quote(case)}.html" if reports and case in done else ""
-        )
+        Suspect(case=case, reasons=tuple(said), address=f"reports/{quote(case)}.html" if case in done else "")
         for case, said in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0].casefold()))
     ]
     return CohortReport(
@@ -244,12 +237,15 @@ def _marks(report: CohortReport) -> list[str]:
 
 
 def _doubtful(analysed: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """The twentieth of the cases that is most doubtful, as far as it is doubtful at all."""
-    known = [
-        (str(row["case"]), value) for row in analysed if (value := _number(row, "doubt")) is not None and value > 0
-    ]
-    known.sort(key=lambda item: -item[1])
-    return known[: math.ceil(_MOST_DOUBTFUL * len(known))]
+    """The twentieth of the cases that is most doubtful, as far as it is more so than half of them."""
+    known = sorted(_known(analysed, "doubt"), key=lambda item: -item[1])
+    middle = statistics.median(value for _, value in known) if known else 0
+    return [item for item in known[: math.ceil(_MOST_DOUBTFUL * len(known))] if item[1] > middle]
+
+
+def _known(rows: Sequence[Mapping[str, Any]], measure: str) -> list[tuple[str, float]]:
+    """The cases in which something was measured, with its value."""
+    return [(str(row["case"]), value) for row in rows if (value := _number(row, measure)) is not None]
 
 
 def _sex(row: Mapping[str, Any]) -> str:
