@@ -233,6 +233,17 @@ class SarcopeniaApp(MONAILabelApp):
         with self._inferences:
             return report_of_case(self.datastore(), self._infers[SARCOPENIA.task], name, wishes)
 
+    @property
+    def registry(self) -> Registry:
+        """The versions of all models."""
+        return self._registry
+
+    def training_state(self, task: str) -> dict[str, Any]:
+        """How far the training of a task is that runs or ran last (``stats``), and what its next waits for."""
+        if task not in self._trainers:
+            return {}
+        return {"stats": self._trainers[task].stats(), **self._retraining.state()["tasks"][task]}
+
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Refuse: there are no whole-slide images here."""
         raise Refusal("There are no whole-slide images here; ask /infer/NAME for a CT.", status=404)
