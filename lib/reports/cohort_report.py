@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lib import VERSION
 from lib.reports.case_report import PHANTOM
@@ -224,7 +225,7 @@ def _histograms(every: list[Axes], report: CohortReport, *, size: float = 8) -> 
         axes.set_xlabel(MEASURES[measure], fontsize=size)
         axes.set_ylabel("cases", fontsize=size)
         axes.tick_params(labelsize=size)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=size - 0.5, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in every[len(report.values) :]:
