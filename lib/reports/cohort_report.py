@@ -130,7 +130,7 @@ def cohort_report(rows: Sequence[Mapping[str, Any]]) -> CohortReport:
         for case, said in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0].casefold()))
     ]
     return CohortReport(
-        counts=f"{len(rows)} cases: {len(analysed)} analysed, {len(failed)} failed.",
+        counts=f"{len(rows)} {'case' if len(rows) == 1 else 'cases'}: {len(analysed)} analysed, {len(failed)} failed.",
         values=values,
         summary=tuple(summary),
         suspects=tuple(suspects),

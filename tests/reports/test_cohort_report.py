@@ -57,7 +57,7 @@ def test_nothing_one_case_and_missing_numbers_make_a_page_too(rows):
     report = cohort_report(rows)
     assert "smi_cm2_m2" not in report.values
     assert cohort_pdf(report).startswith(b"%PDF")
-    assert f"{len(rows)} cases" in cohort_html(report)
+    assert f"{len(rows)} case" in cohort_html(report)
 
 
 def test_phantoms_are_marked(rows):

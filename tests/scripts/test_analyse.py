@@ -400,7 +400,7 @@ def test_with_reports_every_case_has_a_page_and_the_cohort_one(slice_file, none,
     assert "Digital phantom, not a patient." in page
     assert "martin_2013" not in page
     cohort = (out / "cohort.html").read_text()
-    assert "1 cases: 1 analysed, 0 failed." in cohort
+    assert "1 case: 1 analysed, 0 failed." in cohort
     assert "1 of the cases: digital phantom" in cohort
 
 
