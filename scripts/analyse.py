@@ -2,7 +2,8 @@
 
 .venv/bin/python scripts/analyse.py FILES_OR_FOLDERS --out FOLDER
 
-FOLDER then holds `analysis.csv`, `overlays/CASE.png` and, with --labels, `segmentations/CASE.nii.gz`. Ctrl-C stops; the
+FOLDER then holds `analysis.csv`, `overlays/CASE.png` and, with --labels, `segmentations/CASE.nii.gz`, with
+--reports `reports/CASE.pdf` and `.html`, and `cohort.pdf` and `.html`. Ctrl-C stops; the
 same command goes on where it stopped, also after a crash, and does anew what has changed. docs/analysis.md says more.
 """
 
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         Stop: the arguments do not fit, or the results cannot be written.
     """
     options = parse(arguments)
+    if options.reports and options.task == "body_composition":
+        raise Stop("There are reports of the L3 slice only: leave out --reports, or choose another --task.")
     sources = find_sources(options.inputs)
     if not sources:
         raise Stop(
@@ -48,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from lib.disk import make_folder  # noqa: PLC0415
     from lib.refusals import Refusal  # noqa: PLC0415
+    from lib.reports.case_report import check_cutoffs  # noqa: PLC0415
     from scripts.analysis.facts import FactsTable  # noqa: PLC0415
     from scripts.analysis.memory import default_workers  # noqa: PLC0415
     from scripts.analysis.run import Plan, Run  # noqa: PLC0415
@@ -63,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
                 models=options.models.resolve(),
                 out=out,
                 labels=options.labels,
+                reports=options.reports,
+                cutoffs=check_cutoffs(options.cutoffs) if options.reports else (),
                 versions={task: version.name for task, version in models.items()},
             ),
             models={task: stamp_of(version) for task, version in models.items()},
@@ -151,6 +157,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         metavar="CSV",
         help="sex, age_years, height_m, weight_kg, contrast, slice_index of cases that a column case or file names",
+    )
+    parser.add_argument(
+        "--reports",
+        action="store_true",
+        help="also write a page about each case and one about all, as PDF and HTML",
+    )
+    parser.add_argument(
+        "--cutoffs",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="by which the pages judge, for instance prado_2008_smi (default: all that were published for L3)",
     )
     parser.add_argument("--labels", action="store_true", help="also write the labels as NIfTI")
     parser.add_argument(

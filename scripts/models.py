@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.models import Registry, Version
 from lib.models.choice import Choice
-from lib.models.verdict import Verdict
+from lib.models.telling import answers, why
 from lib.refusals import Refusal
 from lib.reports.cross_validation import cross_validation_table
 from lib.tasks import TRAINABLE_TASKS
@@ -67,9 +67,9 @@ def show(registry: Registry, options: argparse.Namespace) -> str:
         "labels": f"{len(manifest.labels)} of {len(manifest.patients)} patients, phantoms: {manifest.phantoms}",
         "packages": ", ".join(f"{name} {number}" for name, number in manifest.packages.items()),
         "folder": str(version.folder),
-        "why": _reason(version, history),
+        "why": why(version, history),
     }
-    lines = [f"{version.name} of {options.task}{' answers' if _answers(version, history) else ''}"]
+    lines = [f"{version.name} of {options.task}{' answers' if answers(version, history) else ''}"]
     for name, text in facts.items():
         lines += _wrapped(text or "-", first=f"  {name:<14}", others=" " * 16)
     for choice in (each for each in history if each.version == version.name):
@@ -140,8 +140,8 @@ def _table(registry: Registry, task: str) -> str:
             lines += _wrapped(str(refusal), first=f"  {name}    ", others=" " * 11)
             continue
         history = histories.get(version.manifest.variant, ())
-        lines.append(_row(version, champion=_answers(version, history)))
-        lines += _wrapped(_reason(version, history), first=" " * 11, others=" " * 11)
+        lines.append(_row(version, champion=answers(version, history)))
+        lines += _wrapped(why(version, history), first=" " * 11, others=" " * 11)
     if not any(histories.values()):
         lines.append("  No version was chosen to answer yet.")
     return "\n".join(lines)
@@ -158,22 +158,6 @@ def _row(version: Version, *, champion: bool) -> str:
         f"{'*' if champion else ' '} {version.name:<7}  {_moment(manifest.created)}  {labels:>6}  {patients:>8}  "
         f"{phantoms:>8}  {len(version.fold_numbers):>5}  {mean:>9}  {worst:>6}  {manifest.variant}"
     ).rstrip()
-
-
-def _reason(version: Version, history: Sequence[Choice]) -> str:
-    """Why it answers, did, or never did."""
-    verdict = Verdict.of(version.manifest.metrics)
-    told = [choice.reason for choice in history if choice.version == version.name and choice.reason]
-    if told:
-        return told[-1]
-    if verdict is not None:
-        # The verdict was written with the version; that the switch did not follow cannot be.
-        return f"{verdict.reason}{' But another champion was chosen meanwhile.' if verdict.promote else ''}"
-    return f"It was {version.manifest.origin}, and never compared with a champion."
-
-
-def _answers(version: Version, history: Sequence[Choice]) -> bool:
-    return bool(history) and history[-1].version == version.name
 
 
 def _moment(iso: str) -> str:

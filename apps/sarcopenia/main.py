@@ -25,15 +25,18 @@ from monailabel.utils.async_tasks.task import AsyncTask  # noqa: E402
 from monailabel.utils.async_tasks.utils import tasks as begun_jobs  # noqa: E402
 
 from lib import VERSION  # noqa: E402
+from lib.anatomy.schemas import SARCOPENIA  # noqa: E402
 from lib.background import Repeating  # noqa: E402
 from lib.disk import make_folder  # noqa: E402
 from lib.images.files import IMAGE_SUFFIXES, image_suffix  # noqa: E402
 from lib.infers.batch import BatchInfer  # noqa: E402
 from lib.infers.champions import Champions  # noqa: E402
+from lib.infers.reporting import ReportWishes, report_of_case  # noqa: E402
 from lib.infers.segmentation import CASE_FACTS, IN_FRAMES, SAVED_LABELS, SegmentationTask  # noqa: E402
 from lib.models import Registry  # noqa: E402
 from lib.options import AppOptions  # noqa: E402
 from lib.refusals import BadImage, Refusal  # noqa: E402
+from lib.reports.case_report import CaseReport  # noqa: E402
 from lib.stores import CaseStore  # noqa: E402
 from lib.strategies.next_case import NextCase, strategies  # noqa: E402
 from lib.strategies.schedule import ScoringSchedule  # noqa: E402
@@ -220,6 +223,26 @@ class SarcopeniaApp(MONAILabelApp):
             kept = {name: value for name, value in params.items() if name != "overlay"}  # it can be drawn again
             label_id = store.save_label(case, file, tag, {"model": task.task.name, "params": kept})
         return {"label": label_id, "tag": "original", "file": file, "params": params}
+
+    def report(self, name: str, wishes: ReportWishes) -> CaseReport:
+        """The report of a case, by its id or SeriesInstanceUID.
+
+        Raises:
+            Refusal: the case or what is wished for is not there, or the image does not allow it.
+        """
+        with self._inferences:
+            return report_of_case(self.datastore(), self._infers[SARCOPENIA.task], name, wishes)
+
+    @property
+    def registry(self) -> Registry:
+        """The versions of all models."""
+        return self._registry
+
+    def training_state(self, task: str) -> dict[str, Any]:
+        """How far the training of a task is that runs or ran last (``stats``), and what its next waits for."""
+        if task not in self._trainers:
+            return {}
+        return {"stats": self._trainers[task].stats(), **self._retraining.state()["tasks"][task]}
 
     def infer_wsi(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Refuse: there are no whole-slide images here."""

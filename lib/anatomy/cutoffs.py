@@ -84,6 +84,7 @@ class Cutoff:
         population: from whom it was derived, and on what CT.
         source: authors, journal, year and DOI.
         muscle_hu: the HU that counted as muscle, or ``None`` where muscle was not measured.
+        of_healthy: whether it is a limit of the range of healthy people, and no threshold of risk or disease.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Cutoff:
     population: str
     source: str
     muscle_hu: HounsfieldRange | None = MUSCLE
+    of_healthy: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +212,7 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.L3,
         population=_DUTCH_DONORS,
         source=_VAN_DER_WERF,
+        of_healthy=True,
     ),
     Cutoff(
         name="van_der_werf_2018_sma",
@@ -220,6 +223,7 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.L3,
         population=_DUTCH_DONORS,
         source=_VAN_DER_WERF,
+        of_healthy=True,
     ),
     Cutoff(
         name="van_der_werf_2018_attenuation",
@@ -230,6 +234,7 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.L3,
         population=_DUTCH_DONORS,
         source=_VAN_DER_WERF,
+        of_healthy=True,
     ),
     Cutoff(
         name="derstine_2018_smi",
@@ -240,6 +245,7 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.L3,
         population=_US_DONORS,
         source=_DERSTINE,
+        of_healthy=True,
     ),
     Cutoff(
         name="derstine_2018_sma",
@@ -250,6 +256,7 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.L3,
         population=_US_DONORS,
         source=_DERSTINE,
+        of_healthy=True,
     ),
     Cutoff(
         name="derstine_2018_attenuation",
@@ -260,6 +267,7 @@ CUTOFFS: tuple[Cutoff, ...] = (
         level=Level.L3,
         population=_US_DONORS,
         source=_DERSTINE,
+        of_healthy=True,
     ),
     Cutoff(
         name="lee_2021_smi",
@@ -305,6 +313,8 @@ CUTOFFS: tuple[Cutoff, ...] = (
         muscle_hu=None,
     ),
 )
+
+CUTOFFS_BY_NAME: dict[str, Cutoff] = {cutoff.name: cutoff for cutoff in CUTOFFS}
 
 
 def classify(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.anatomy.schemas import BODY_COMPOSITION, STORED_SCHEMAS, THIGH_MUSCLES
+from lib.anatomy.schemas import BODY_COMPOSITION, STORED_SCHEMAS, THIGH_MUSCLES, LabelSchema
 from lib.cold_start.answers import Answer, FindLevels, LevelNotFoundError, choose_slice
 from lib.cold_start.levels import find_levels
 from lib.images import CTImage, PatientFacts, read_ct, write_label
@@ -69,12 +69,18 @@ class Analysis:
         params: for the client.
         facts: all that is known of the patient, from image, store and request.
         overlay: a PNG, where one was asked for.
+        schema: what the label's values mean, unless the disagreement was asked for.
+        composition: what was measured.
+        judgement: of the composition.
     """
 
     answer: Answer
     label: npt.NDArray
     params: dict[str, Any]
     facts: PatientFacts
+    schema: LabelSchema
+    composition: Composition
+    judgement: Judgement
     overlay: bytes | None
 
 
@@ -247,7 +253,16 @@ class SegmentationTask(InferTask):
                 )
             label = self._in_file_order(image, answer.doubt_percent, answer, options)
         params["latencies"] = {"infer": round(answered - start, 3)}
-        return Analysis(answer=answer, label=label, params=params, facts=facts, overlay=overlay)
+        return Analysis(
+            answer=answer,
+            label=label,
+            params=params,
+            facts=facts,
+            schema=self.task.schema,
+            composition=composition,
+            judgement=judgement,
+            overlay=overlay,
+        )
 
     def _answer(self, image: CTImage, options: InferOptions, *, contrast: bool | None = None) -> Answer:
         if self.task.network == "volume":

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lib.anatomy.schemas import BODY_COMPOSITION, L3_MUSCLE, L3_SLICE, L3_TISSUE, TOGETHER, LabelSchema
+from lib.anatomy.schemas import BODY_COMPOSITION, L3_MUSCLE, L3_SLICE, L3_TISSUE, SARCOPENIA, TOGETHER, LabelSchema
 from lib.images import CTImage, PatientFacts
 from lib.measures.composition import Composition, measure
 from lib.measures.indices import Judgement, judge, judge_whole_body
 from lib.measures.whole_body import WholeBody, measure_whole_body
 
-_ON_SLICE = (L3_MUSCLE.task, L3_TISSUE.task)
+_ON_SLICE = (L3_MUSCLE.task, L3_TISSUE.task, SARCOPENIA.task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def measure_saved_label(
     Args:
         image: the CT.
         label: ids of the schema, in the image's voxel order.
-        schema: of a stored task.
+        schema: of a stored task, or ``SARCOPENIA``, which is two of them together.
         facts: what is known of the patient.
 
     Returns:

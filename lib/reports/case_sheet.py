@@ -77,7 +77,7 @@ def footer_lines(warnings: Sequence[str]) -> list[str]:
 
 def _panels(image: CTImage, schema: LabelSchema, answer: Answer, index: int) -> list[Panel]:
     slice_mm = float(image.spacing[2])
-    names = _names(answer.details.get("levels") or {}, slice_mm)
+    names = vertebrae_in_view(answer.details.get("levels") or {}, slice_mm)
     across = np.flatnonzero(answer.label[:, :, index].any(axis=1))
     # The labelled tissue lies on both sides of the spine; without any, the spine lies about in the middle.
     midline = int(across.mean()) if across.size else image.shape[0] // 2
@@ -85,22 +85,26 @@ def _panels(image: CTImage, schema: LabelSchema, answer: Answer, index: int) -> 
     if image.shape[2] == 1:
         return [axial]
     sagittal = sagittal_panel(image, midline, title="sagittal", line=index)
+    return [axial, replace(sagittal, names=names), bones_panel(image, index, names=names)]
+
+
+def bones_panel(image: CTImage, index: int, *, names: Mapping[str, float] | None = None) -> Panel:
+    """The bones of an image in canonical order from the front, with a line at a slice and names of vertebrae."""
     # Every voxel of a large CT would take longer and be no better to see.
     x, z = (max(1, image.shape[axis] // _PROJECTED_VOXELS) for axis in (0, 2))
     step = max(1, image.shape[1] // _PROJECTED_VOXELS)
     bones: npt.NDArray = image.hu[::x, ::step, ::z].max(axis=1)
-    frontal = Panel(
+    return Panel(
         hu=bones,
-        spacing=(float(image.spacing[0]) * x, slice_mm * z),
+        spacing=(float(image.spacing[0]) * x, float(image.spacing[2]) * z),
         title="bones from the front",
         line=index / z,
-        names={name: position / z for name, position in names.items()},
+        names={name: position / z for name, position in (names or {}).items()},
         window=BONE,
     )
-    return [axial, replace(sagittal, names=names), frontal]
 
 
-def _names(levels: Mapping[str, Mapping[str, Any]], slice_mm: float) -> dict[str, float]:
+def vertebrae_in_view(levels: Mapping[str, Mapping[str, Any]], slice_mm: float) -> dict[str, float]:
     """Where the vertebrae are that lie in view as a whole, as positions among the slices."""
     found = {}
     for name, ends in levels.items():
@@ -129,7 +133,7 @@ def _measurements(composition: Composition, judgement: Judgement) -> str:
 
 def sheet_png(panels: Sequence[Panel], head: Sequence[str], foot: Sequence[str]) -> bytes:
     """Up to three panels side by side as a PNG, with lines of text above, the first of them bold, and below."""
-    boxes = [_fitted(panel, *most) for panel, most in zip(panels, _MOST_INCHES, strict=False)]
+    boxes = [fitted(panel, *most) for panel, most in zip(panels, _MOST_INCHES, strict=False)]
     height = max(box[1] for box in boxes)
     wide = sum(most[0] for most in _MOST_INCHES) + _MARGIN_INCHES * (len(_MOST_INCHES) + 1)
     below = _MARGIN_INCHES + len(foot) * _LINE_INCHES + _LEGEND_INCHES + _LEGEND_ROW_INCHES * _legend_rows(panels)
@@ -158,7 +162,7 @@ def _legend_rows(panels: Sequence[Panel]) -> int:
     return max(2, *(-(-count // 2) for count in classes), 0)
 
 
-def _fitted(panel: Panel, width: float, height: float) -> tuple[float, float]:
+def fitted(panel: Panel, width: float, height: float) -> tuple[float, float]:
     """The largest size in the panel's own proportions that there is room for."""
     wide, high = size_mm(panel)
     scale = min(width / wide, height / high)

@@ -38,7 +38,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.refusals import Refusal
-from lib.server import annotate, dicomweb, ohif, pacs_proxy, queue
+from lib.server import annotate, dashboard, dicomweb, ohif, pacs_proxy, queue, reports
 from lib.server.origin import SameOriginOnly
 from lib.server.welcome import welcome
 
@@ -252,6 +252,8 @@ app.router.routes[:] = [route for route in app.router.routes if getattr(route, "
 app.add_api_route("/", welcome, include_in_schema=False)
 app.include_router(queue.router)
 app.include_router(annotate.router)
+app.include_router(reports.router)
+app.include_router(dashboard.router)
 app.include_router(pacs_proxy.router)
 app.include_router(dicomweb.router)
 app.include_router(ohif.router)

@@ -24,7 +24,8 @@ _PAGE = """<!doctype html>
 <h1>{name}</h1>
 <p>{description}. <strong>Cases: {total}, with a label: {completed}.</strong></p>
 <h2>Look at the cases in the browser</h2>
-<p><a href="/ohif/">All of them in OHIF</a>. A case opens at <code>{address}/open/CASE</code>.</p>
+<p><a href="/dashboard/">The dashboard</a>: the queue, labels, models, what is running.
+<a href="/ohif/">All of them in OHIF</a>. A case opens at <code>{address}/open/CASE</code>.</p>
 <h2>Annotate in 3D Slicer</h2>
 <ol>
   <li>Install the extension <em>MONAI Label</em> and open the module of that name.</li>

@@ -17,6 +17,7 @@ from lib.archive import Archive
 from lib.disk import make_folder
 from lib.images.files import image_suffix
 from lib.refusals import Refusal
+from lib.stores.board import BoardKeeping
 from lib.stores.case_pairs import CasePairs
 from lib.stores.cases import PRESENT, Cases, note
 from lib.stores.client_shapes import IMAGE_COLUMNS, SHORT_LABEL_COLUMNS, image_info, short_label
@@ -38,7 +39,7 @@ from lib.stores.stored_tasks import labelled_mark
 _PACS_FILE = "pacs.json"
 
 
-class CaseStore(QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
+class CaseStore(BoardKeeping, QueueKeeping, ScoreKeeping, RunKeeping, ExchangeKeeping):
     """Cases in a folder or a PACS, and everything people and models have said about them.
 
     The image files lie in the studies folder, or in the PACS, and are never changed. What the store adds lies in its

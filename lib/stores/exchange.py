@@ -21,6 +21,7 @@ from sqlalchemy import Row, and_, delete, func, select, update
 from lib import VERSION
 from lib.anatomy.schemas import STORED_SCHEMAS
 from lib.dicom_objects.facts import LabelFacts, object_uid
+from lib.dicom_objects.pdf import write_pdf
 from lib.dicom_objects.reading import SEGMENTATION_CLASSES, SegmentationFacts, segmentation_facts
 from lib.dicom_objects.report import write_report
 from lib.dicom_objects.segmentation import write_segmentation
@@ -191,6 +192,32 @@ class ExchangeKeeping(LabelKeeping):
                 self._archive.store(report)
         with self._index.writing() as connection:
             connection.execute(update(OUTBOX).where(key).values(delivered=time.time(), error=None))
+
+    def store_pdf(self, image_id: str, pdf: bytes, *, title: str, reviewed: bool, phantom: bool) -> str:
+        """Bring a PDF about a case to the archive, as a DICOM object of the case's study.
+
+        Args:
+            image_id: the case.
+            pdf: the document; the same one is stored once only.
+            title: of it.
+            reviewed: whether it is of a label that a person saved.
+            phantom: whether nobody was scanned.
+
+        Returns:
+            Its SOPInstanceUID.
+
+        Raises:
+            Refusal: the case is no DICOM series; 503 or 507, when the archive does not take it now.
+        """
+        source = source_series(self.dicom_headers(image_id))
+        phantom = phantom or source.is_phantom
+        document = write_pdf(pdf, source, title=title, is_reviewed=reviewed, is_phantom=phantom, version=VERSION)
+        place = Place(study=source.study_uid, series=str(document.SeriesInstanceUID), sop=str(document.SOPInstanceUID))
+        if not self._archive.holds(place):
+            self._archive.store(document)
+            with self._index.writing() as connection:
+                note(connection, "report_stored", {"image": image_id, "sop": place.sop})
+        return place.sop
 
     def dicom_headers(self, image_id: str) -> list[Dataset]:
         """The headers of the DICOM series that a case is.

@@ -81,6 +81,16 @@ class ImageKeeping(Datastore):
             raise Refusal(f"The file {case.file} of the image {image_id} is gone.", status=404)
         return str(self._source.path(case.file) if case.suffix else self._converted_file(case))
 
+    def image_at_hand(self, image_id: str) -> Path | None:
+        """The path of the image file, or ``None`` where it would have to be converted or fetched first.
+
+        Raises:
+            Refusal: 404 for an unknown id.
+        """
+        case = self._cases.present(image_id)
+        path = self._source.path(case.file) if case.suffix else self._conversion_path(case.id)
+        return path if path.is_file() else None
+
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """What is known of an image: ``path``, ``name``, ``ts``, facts of the patient, whatever was added to it."""
         case = self._cases.present(image_id)

@@ -81,6 +81,15 @@ class ScoreKeeping:
         with self._index.reading() as connection:
             return {row.case_id: row.value for row in connection.execute(query)}
 
+    def score_of(self, image_id: str, *, task: str, method: str) -> tuple[float, str | None] | None:
+        """The score of one case and the version that gave it (``None``: the cold start), or ``None``."""
+        query = select(SCORES.c.value, SCORES.c.model_version).where(
+            SCORES.c.task == task, SCORES.c.method == method, SCORES.c.case_id == image_id
+        )
+        with self._index.reading() as connection:
+            row = connection.execute(query).first()
+            return None if row is None else (row.value, row.model_version)
+
     def cases_to_score(self, task: str, *, method: str, model_version: str | None, limit: int) -> list[str]:
         """Cases that a version has not scored yet, and that somebody may still be given to label.
 

@@ -104,9 +104,7 @@ class NextCase(Strategy):
         if picked.index is None:
             return _choice(cases.by_chance(), picked.why)
         case = best[picked.index]
-        says = f"{_ROWS[self.name].says} {case.value:.3g} ({case.model_version})"
-        if case.model_version is None:
-            says = f"No model has looked at it; the cold start doubts its own answer by {case.value:.3g}"
+        says = score_text(self.name, case.value, case.model_version)
         return Choice(
             image_id=case.image_id,
             reason=f"{says}, {picked.why}.",
@@ -129,6 +127,13 @@ class NextCase(Strategy):
             return None, None
         unknown = np.full_like(recent[0], np.nan)
         return np.stack([found.get(case.image_id, unknown) for case in best]), np.stack(recent)
+
+
+def score_text(method: str, value: float, model_version: str | None) -> str:
+    """What a score says of a case, without the full stop."""
+    if model_version is None:
+        return f"No model has looked at it; the cold start doubts its own answer by {value:.3g}"
+    return f"{_ROWS[method].says} {value:.3g} ({model_version})"
 
 
 def strategies(rules: QueueRules) -> dict[str, NextCase]:

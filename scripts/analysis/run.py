@@ -14,13 +14,14 @@ from typing import Any
 from tqdm import tqdm
 
 from lib.anatomy.schemas import SCHEMAS
-from lib.disk import make_folder
+from lib.disk import make_folder, write_file
 from lib.images.dicom import ct_series
+from lib.reports.cohort_report import cohort_html, cohort_pdf, cohort_report
 from lib.stores.files import signature_of
 from scripts.analysis.facts import FactsTable
 from scripts.analysis.journal import Entry, Journal
 from scripts.analysis.processes import run_each
-from scripts.analysis.sources import LABELS, Case, name_cases, series_id, source_id
+from scripts.analysis.sources import COHORT, LABELS, REPORTS, Case, name_cases, series_id, source_id
 from scripts.analysis.table import ANALYSED, FAILED, OVERLAYS, failed_row, write_table
 from scripts.analysis.worker import ERRORS, Result, Settings, failure
 from scripts.command import Stop
@@ -109,6 +110,8 @@ class Run:
         make_folder(self._out / OVERLAYS)
         if self._plan.settings.labels:
             make_folder(self._out / LABELS)
+        if self._plan.settings.reports:
+            make_folder(self._out / REPORTS)
         self._remove_left_overs()
         self._forget_those_replaced()
         try:
@@ -123,6 +126,8 @@ class Run:
             self.counts.seconds = time.monotonic() - start
             self._journal.compact()
             self._write_table()
+        if self._plan.settings.reports:
+            self._write_cohort()
         mine = {str(path) for path in self._plan.sources}
         for entry in self._journal.entries:
             if entry.path in self._gone:
@@ -190,7 +195,22 @@ class Run:
         return self._plan.facts.of(case_id, path, self._plan.sources[path]) if self._plan.facts else {}
 
     def _stamp(self, case: Case, signature: str) -> dict[str, Any]:
-        return {"file": signature, "models": dict(self._plan.models), "wishes": dict(case.wishes), "id": case.id}
+        return {
+            "file": signature,
+            "models": dict(self._plan.models),
+            "wishes": dict(case.wishes),
+            "id": case.id,
+            **self._judging,
+        }
+
+    @property
+    def _judging(self) -> dict[str, Any]:
+        """Other cut-offs make other pages."""
+        return {"cutoffs": list(self._plan.settings.cutoffs)} if self._plan.settings.reports else {}
+
+    def _compared(self, stamp: Mapping[str, Any]) -> dict[str, Any]:
+        """A stamp without what only matters to pages, where none are wanted."""
+        return {name: value for name, value in stamp.items() if name != "cutoffs" or self._plan.settings.reports}
 
     def _is_done(self, entry: Entry, signature: str) -> bool:
         case = Case(
@@ -201,13 +221,17 @@ class Run:
         )
         return (
             entry.final
-            and entry.stamp == self._stamp(case, signature)
+            and self._compared(entry.stamp) == self._stamp(case, signature)
             and (entry.row["status"] == FAILED or all(path.exists() for path in self._outputs(case.id)))
         )
 
     def _outputs(self, case_id: str) -> list[Path]:
         label = [self._out / LABELS / f"{case_id}.nii.gz"] if self._plan.settings.labels else []
-        return [self._out / OVERLAYS / f"{case_id}.png", *label]
+        pages = self._pages(case_id) if self._plan.settings.reports else []
+        return [self._out / OVERLAYS / f"{case_id}.png", *label, *pages]
+
+    def _pages(self, case_id: str) -> list[Path]:
+        return [self._out / REPORTS / f"{case_id}{suffix}" for suffix in (".html", ".pdf")]
 
     def _keep(self, case: Case, result: Result) -> None:
         if result.disk:
@@ -249,17 +273,26 @@ class Run:
                 self._remove_outputs(entry.row["case"])
 
     def _remove_outputs(self, case_id: str) -> None:
-        for path in (self._out / OVERLAYS / f"{case_id}.png", self._out / LABELS / f"{case_id}.nii.gz"):
+        picture, label = self._out / OVERLAYS / f"{case_id}.png", self._out / LABELS / f"{case_id}.nii.gz"
+        for path in (picture, label, *self._pages(case_id)):
             path.unlink(missing_ok=True)
 
     def _remove_left_overs(self) -> None:
         """What a killed process was writing."""
-        for path in (*(self._out / OVERLAYS).glob("*.new"), *(self._out / LABELS).glob(".*.part.nii.gz")):
+        written = [path for name in (OVERLAYS, REPORTS) for path in (self._out / name).glob("*.new")]
+        for path in (*written, *(self._out / LABELS).glob(".*.part.nii.gz")):
             path.unlink(missing_ok=True)
 
     def _write_table(self) -> None:
-        rows = (entry.row for entry in self._journal.entries if entry.path not in self._gone)
-        write_table(self._out, SCHEMAS[self._plan.settings.task], rows)
+        write_table(self._out, SCHEMAS[self._plan.settings.task], self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [entry.row for entry in self._journal.entries if entry.path not in self._gone]
+
+    def _write_cohort(self) -> None:
+        report = cohort_report(self._rows())
+        write_file(self._out / f"{COHORT}.html", cohort_html(report).encode())
+        write_file(self._out / f"{COHORT}.pdf", cohort_pdf(report))
 
 
 def _is_gone(path: str, given: set[str]) -> bool:

@@ -23,6 +23,7 @@ from scripts.command import Stop
 JOURNAL = ".analysis.jsonl"
 """What a folder of results is known by."""
 LABELS = "segmentations"
+REPORTS, COHORT = "reports", "cohort"
 _NO_IMAGES = {"labels", "truth"}  # where a server, a cohort or a person keeps labels
 _OF_A_SERVER = {"index.sqlite", "labels", "converted", "facts"}
 _SHOWN = 5

@@ -13,7 +13,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.analysis.sources import LABELS, Case
+from scripts.analysis.sources import LABELS, REPORTS, Case
 
 if TYPE_CHECKING:
     from lib.images import CTImage
@@ -35,6 +35,8 @@ class Settings:
         out: folder of the results.
         labels: whether labels are written too.
         versions: the version that answers, by task; none for a task that is not named.
+        reports: whether a page is made of each case.
+        cutoffs: those that the pages judge by.
     """
 
     task: str
@@ -42,6 +44,8 @@ class Settings:
     out: Path
     labels: bool
     versions: Mapping[str, str] = field(default_factory=dict)
+    reports: bool = False
+    cutoffs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +150,8 @@ class _Analyst:
 
         assert analysis.overlay is not None
         write_file(self._settings.out / OVERLAYS / f"{case.id}.png", analysis.overlay)
+        if self._settings.reports:
+            self._write_report(case, image, analysis)
         if self._settings.labels:
             target = self._settings.out / LABELS / f"{case.id}.nii.gz"
             part = target.with_name(f".{case.id}.part.nii.gz")
@@ -154,3 +160,13 @@ class _Analyst:
                 patiently(lambda: part.replace(target))
             finally:
                 part.unlink(missing_ok=True)
+
+    def _write_report(self, case: Case, image: CTImage, analysis: Analysis) -> None:
+        from lib.disk import write_file  # noqa: PLC0415
+        from lib.infers.reporting import report_of_answer  # noqa: PLC0415
+        from lib.reports.case_report_pages import report_html, report_pdf  # noqa: PLC0415
+
+        report = report_of_answer(case.id, image, analysis, cutoffs=self._settings.cutoffs)
+        folder = self._settings.out / REPORTS
+        write_file(folder / f"{case.id}.html", report_html(report).encode())
+        write_file(folder / f"{case.id}.pdf", report_pdf(report))

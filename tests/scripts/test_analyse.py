@@ -388,3 +388,25 @@ def test_the_whole_body_has_volumes_and_says_what_it_does_not_show(slice_file, n
     assert "waist" in row["not_measured"]
     with Image.open(out / row["overlay"]) as picture:
         assert picture.format == "PNG"
+
+
+def test_with_reports_every_case_has_a_page_and_the_cohort_one(slice_file, none, tmp_path):
+    out = tmp_path / "out"
+    arguments = [str(slice_file), "--out", str(out), "--models", str(none), "--quiet", "--reports"]
+    assert main([*arguments, "--cutoffs", "prado_2008_smi"]) == 0
+    (case,) = rows_of(out)
+    assert (out / "reports" / f"{case}.pdf").read_bytes().startswith(b"%PDF")
+    page = (out / "reports" / f"{case}.html").read_text()
+    assert "Digital phantom, not a patient." in page
+    assert "martin_2013" not in page
+    cohort = (out / "cohort.html").read_text()
+    assert "1 case: 1 analysed, 0 failed." in cohort
+    assert "1 of the cases: digital phantom" in cohort
+
+
+def test_unknown_cut_offs_and_reports_of_no_slice_are_refused(slice_file, none, tmp_path):
+    arguments = [str(slice_file), "--out", str(tmp_path / "out"), "--models", str(none), "--quiet", "--reports"]
+    with pytest.raises(Stop, match="no cut-off 'mine'"):
+        main([*arguments, "--cutoffs", "mine"])
+    with pytest.raises(Stop, match="L3 slice only"):
+        main([*arguments, "--task", "body_composition"])
