@@ -83,7 +83,7 @@ class Manifest:
     labels: tuple[TrainingLabel, ...] = ()
     parent: str | None = None
     preset: str = ""
-    variant: Annotated[str, Field(pattern="^[a-z0-9-]*$")] = ""
+    variant: Annotated[str, Field(pattern="^[a-z0-9_-]*$")] = ""
     seeds: tuple[int, ...] = ()
     packages: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 CHAMPION = "champion.json"
 """Names the champion of a task; one of a variant is named by ``champion-VARIANT.json``."""
 _STAGING, _LOCK, _LAST = ".staging", ".lock", ".last"
-_CHAMPION_OF = re.compile(r"champion(?:-([a-z0-9-]+))?\.json")
+_CHAMPION_OF = re.compile(r"champion(?:-([a-z0-9_-]+))?\.json")
 _FOLD = re.compile(r"fold_(\d+)/.+")
 
 logger = logging.getLogger(__name__)

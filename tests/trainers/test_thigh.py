@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -112,3 +113,13 @@ def test_a_version_answers_in_the_images_own_geometry(store, trained):
     assert not found[::-1, ::-1, ::-1][~body].any(), "nothing is labelled beside the legs"
     assert response.answer.features.shape == (64,)
     assert "thigh" in params["measurements"]
+
+
+def test_the_baseline_has_a_champion_of_its_own(trained):
+    first = trained.version(TASK, "v0001")
+    with trained.staging(TASK) as folder:
+        shutil.copytree(first.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+        other = trained.publish(folder, replace(first.manifest, variant=TASKS[TASK].variant("unet_3d")))
+    trained.set_champion(TASK, other.name)
+    assert trained.variants(TASK) == ["", "unet_3d"]
+    assert (trained.champion_name(TASK), trained.champion_name(TASK, "unet_3d")) == ("v0001", "v0002")
