@@ -1,4 +1,4 @@
-"""The folds of the detector trained on phantoms: continued after an interruption, fine-tuned, and refused."""
+"""The folds of the detector trained on phantoms, continued after an interruption, and trained on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from lib.images import CTImage
-from lib.levels.dataset import LabelledCT
+from lib.levels import fold, training
+from lib.levels.dataset import LabelledCT, read_sample
 from lib.levels.ensemble import LevelEnsemble
 from lib.levels.training import train, unfinished
 from lib.levels.views import views_of
 from lib.levels.workspace import Recipe, Workspace
-from lib.networks.results import CancelledError
+from lib.networks.progress import last_epoch
+from lib.networks.training import run_of
 from lib.phantoms.phantom import Phantom
 from lib.phantoms.scanner import Scanner
 
 SHORT = Recipe(name="short", epochs=2, fine_tune_epochs=1, iterations_per_epoch=3, batch_size=2)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +38,12 @@ def phantoms():
 
 @pytest.fixture(scope="module")
 def cts(phantoms):
+    """Each phantom in a fold of its own, and one of them once more with a label that tells no level."""
+    image, label = phantoms[1]
     return [
-        LabelledCT(key=f"case{i}/1", patient=f"p{i}", fold=i, load=lambda i=i: phantoms[i])
-        for i in range(len(phantoms))
+        LabelledCT(key="case0/1", patient="p0", fold=0, load=lambda: phantoms[0]),
+        LabelledCT(key="case1/1", patient="p1", fold=1, load=lambda: phantoms[1]),
+        LabelledCT(key="empty/1", patient="p9", fold=1, load=lambda: (image, np.zeros_like(label))),
     ]
 
 
@@ -44,45 +51,74 @@ def cts(phantoms):
 def trained(cts, tmp_path_factory):
     """A workspace with a finished training, and its result."""
     space = tmp_path_factory.mktemp("trained")
-    return space, train(space, cts, SHORT, folds=2)
+    return Workspace(space), train(space, cts, SHORT, folds=2)
 
 
-def weights(folder, fold):
-    return LevelEnsemble.load(folder / f"fold_{fold}").state_dict()
+@pytest.fixture
+def prepared(trained, cts, tmp_path):
+    """Makes a workspace with the views of the training, in which folds can be trained in this process."""
+
+    def prepare(name, parent=""):
+        space = Workspace(tmp_path / name)
+        shutil.copytree(trained[0].views, space.views)
+        run_of(cts, classes={}, folds=2, recipe=SHORT, parent=parent, seed=0).write(space.run)
+        return space
+
+    return prepare
 
 
-def test_an_interrupted_training_gives_what_it_would_have_given(cts, trained, tmp_path):
-    seen = []
-    with pytest.raises(CancelledError):
-        train(tmp_path, cts, SHORT, folds=2, on_progress=seen.append, cancelled=lambda: bool(seen))
-    assert unfinished(tmp_path) is not None
-    again = train(tmp_path, cts, SHORT, folds=2)
-    for fold in (0, 1):
-        for name, value in weights(trained[1].results, fold).items():
-            assert value.equal(weights(again.results, fold)[name]), name
-    assert [(case["key"], case["fold"]) for case in again.metrics["cases"]] == [("case0/1", 0), ("case1/1", 1)]
+def weights(folder, number):
+    return LevelEnsemble.load(folder / f"fold_{number}").state_dict()
 
 
-def test_a_version_is_trained_on_and_views_that_cannot_be_read_are_made_again(cts, trained, tmp_path):
-    shutil.copytree(trained[0], tmp_path / "space")
-    Workspace(tmp_path / "space").sample(cts[0].key).write_bytes(b"half a file")
+def test_every_ct_is_judged_by_the_fold_that_never_saw_its_patient(trained):
+    cases = {case["key"]: case for case in trained[1].metrics["cases"]}
+    assert {key: case["fold"] for key, case in cases.items()} == {"case0/1": 0, "case1/1": 1, "empty/1": 1}
+    assert cases["empty/1"]["scores"] == {"l3": None, "levels": None}
+    assert 0 <= cases["case0/1"]["scores"]["l3"] <= 1
+
+
+def test_an_interrupted_training_gives_what_it_would_have_given(prepared, monkeypatch):
+    whole, broken = prepared("whole"), prepared("broken")
+    fold.train_fold(whole, 0, CPU)
+    told = []
+
+    def interrupt(_, epoch):
+        told.append(epoch.epoch)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fold, "append_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fold.train_fold(broken, 0, CPU)
+    assert unfinished(broken.root).keys == {"case0/1", "case1/1", "empty/1"}
+    fold.train_fold(broken, 0, CPU)
+    assert told == [1, 2]
+    assert whole.validation(0).read_text() == broken.validation(0).read_text()
+    for name, value in weights(whole.model, 0).items():
+        assert value.equal(weights(broken.model, 0)[name]), name
+
+
+def test_a_version_is_trained_on(trained, prepared):
     parent = trained[1].results
-    progress = []
-    second = train(tmp_path / "space", cts, SHORT, folds=2, parent=parent, on_progress=progress.append)
-    assert {each.epochs for each in progress} == {SHORT.fine_tune_epochs}
-    before, after = (weights(folder, 0)["first.weight"] for folder in (parent, second.results))
+    space = prepared("second", parent=str(parent))
+    fold.train_fold(space, 0, CPU)
+    assert last_epoch(space.progress(0)).epoch == SHORT.fine_tune_epochs
+    before, after = (weights(folder, 0)["first.weight"] for folder in (parent, space.model))
     assert 0 < float((before - after).abs().mean()) < 0.5 * float(before.abs().mean())
+
+
+def test_views_that_cannot_be_read_are_made_again_and_the_others_kept(trained, cts, prepared):
+    space = prepared("damaged")
+    broken, kept = (space.sample(ct.key) for ct in cts[:2])
+    broken.write_bytes(b"half a file")
+    before = kept.stat().st_mtime_ns
+    training._keep_views(space, cts, lambda: None)
+    assert np.array_equal(read_sample(broken).frontal, read_sample(trained[0].sample(cts[0].key)).frontal)
+    assert kept.stat().st_mtime_ns == before
 
 
 def test_a_trained_version_reads_a_ct(phantoms, trained):
     rows = LevelEnsemble.open(trained[1].results).read(views_of(phantoms[0][0]))
     assert rows.identity.sum(axis=0) == pytest.approx(np.ones(rows.identity.shape[1]))
     assert len(rows.l3_by_fold) == 2
-
-
-def test_a_label_that_tells_no_level_keeps_nobody_from_training(cts, tmp_path):
-    image, label = cts[1].load()
-    empty = LabelledCT(key="empty/1", patient="p9", fold=1, load=lambda: (image, np.zeros_like(label)))
-    result = train(tmp_path, [*cts, empty], SHORT, folds=2)
-    (judged,) = [case for case in result.metrics["cases"] if case["key"] == "empty/1"]
-    assert judged["scores"] == {"l3": None, "levels": None}
