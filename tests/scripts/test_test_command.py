@@ -9,12 +9,19 @@ from scripts.environment import ROOT
 from scripts.test import pytest_arguments
 
 
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
+
+
 def test_slow_tests_are_left_out_by_default():
-    assert pytest_arguments(["tests/stores", "-x"]) == ["-m", "not slow", "tests/stores", "-x"]
+    assert pytest_arguments(["tests/stores", "-x"]) == [*SIDE_BY_SIDE, "-m", "not slow", "tests/stores", "-x"]
 
 
 def test_slow_runs_them_all():
-    assert pytest_arguments(["--slow", "-x"]) == ["-x"]
+    assert pytest_arguments(["--slow", "-x"]) == [*SIDE_BY_SIDE, "-x"]
+
+
+def test_what_the_caller_says_comes_last_and_so_wins():
+    assert pytest_arguments(["-n", "0", "-m", "system"])[-4:] == ["-n", "0", "-m", "system"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="continuous integration runs on Linux")

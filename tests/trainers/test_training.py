@@ -96,7 +96,7 @@ def test_more_labels_fine_tune_the_champion(trained, tmp_path, save_label, monke
 class TestAnswers:
     @pytest.fixture(scope="class")
     def champions(self, trained):
-        return Champions(trained[1])
+        return Champions(trained[1], trained[1].compiled)
 
     @pytest.fixture
     def ask(self, trained, champions):
@@ -142,7 +142,7 @@ class TestAnswers:
         _, registry, _ = trained
         shutil.copytree(registry.root, tmp_path / "models")
         models = Registry(tmp_path / "models")
-        champions = Champions(models)
+        champions = Champions(models, registry.compiled)
         first = champions.of("l3_muscle")
         assert champions.of("l3_muscle") is first
         models.set_champion("l3_muscle", "v0001")
