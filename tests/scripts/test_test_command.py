@@ -8,7 +8,6 @@ import pytest
 from scripts.environment import ROOT
 from scripts.test import pytest_arguments
 
-
 SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
 
 
