@@ -22,8 +22,8 @@ _POOLS = {
 """The first pooling of the 3-D U-Net of Lee 2021 keeps all slices (section 2.3). That of Kim 2024 is not described; the
 deep one is a usual one."""
 _CONVOLUTIONS = {"unet_3d": (1, 1, 2, 2)}
-"""Of the levels of the encoder, where they are not two each. Lee 2021 gives no number; most of the time goes into the two
-finest levels."""
+"""Of the levels of the encoder, where they are not two each. Lee 2021 gives no number; most of the time goes
+into the two finest levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class Recipe:
             An answer is made from windows of this size, of the whole plane where that is smaller.
         in_plane_mm: of the grid, along x and y; 0 for that of the image.
         slice_mm: of the grid, along z; 0 for that of the image.
-        whole_voxels: whether a voxel of the grid is a whole number of voxels of the image or the reverse, as near to the
-            size that is wanted as can be. A CT that is about as coarse as wanted is then not resampled at all, and what
-            is one voxel thin is not lost.
+        whole_voxels: whether a voxel of the grid is a whole number of voxels of the image or the reverse, as near to
+            the size that is wanted as can be. A CT that is about as coarse as wanted is then not resampled at all, and
+            what is one voxel thin is not lost.
         window_hu: the HU that become 0 and 1; what is beyond is cut off.
         gamma: power to which what lies between is raised.
         step: of a window to the next, as a part of its size; the rest overlaps.
@@ -196,8 +196,8 @@ _BODY_COMPOSITION = {
             _PAPER_3D, architecture="unet_2d", features=(32, 64, 128, 256, 256), patch=(1, 512, 512), batch_size=16
         ),
         replace(
-            _SMALL_3D, architecture="unet_2d", features=(16, 32, 64, 96, 96), patch=(1, 128, 160), batch_size=8, epochs=25,
-            learning_rate=4e-3, fine_tune_lr=1e-3,
+            _SMALL_3D, architecture="unet_2d", features=(16, 32, 64, 96, 96), patch=(1, 128, 160), batch_size=8,
+            epochs=25, learning_rate=4e-3, fine_tune_lr=1e-3,
         ),
         replace(_QUICK_3D, architecture="unet_2d", features=(4, 8, 8, 8, 8), patch=(1, 64, 64), batch_size=8),
     ),
