@@ -34,7 +34,8 @@ from lib.volumes.sampling import Patches
 from lib.volumes.workspace import WEIGHTS, Workspace
 
 _MOMENTUM, _WEIGHT_DECAY, _POWER = 0.9, 1e-4, 0.9
-_CLIP = 5.0
+_WARM_UP = 0.05
+"""Part of the epochs in which the learning rate rises to that of the recipe."""
 _PEEK = 6
 """Batches of the held-out volumes from which an epoch's Dice is estimated."""
 
@@ -61,7 +62,8 @@ class _Fold:
             else torch.optim.AdamW(parameters, lr=run.learning_rate, weight_decay=_WEIGHT_DECAY)
         )
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda epoch: (1 - epoch / run.epochs) ** _POWER
+            self._optimizer,
+            lambda epoch: min(1.0, (epoch + 1) / (_WARM_UP * run.epochs)) * (1 - epoch / run.epochs) ** _POWER,
         )
         self._patches = self._of(run.trained_on(fold))
         self._held_out = self._of(run.held_out(fold))

@@ -50,7 +50,8 @@ class Grid:
         fine = (x[1] - x[0], y[1] - y[0], body.shape[2])
         wanted = (recipe.in_plane_mm, recipe.in_plane_mm, recipe.slice_mm)
         coarse = tuple(
-            max(1, round(n * float(mm) / to)) if to else n for n, mm, to in zip(fine, spacing, wanted, strict=True)
+            max(1, round(n * _factor(float(mm), to, whole=recipe.whole_voxels)))
+            for n, mm, to in zip(fine, spacing, wanted, strict=True)
         )
         return cls(box=(*x, *y), fine=fine, coarse=coarse)  # type: ignore[arg-type]
 
@@ -129,6 +130,15 @@ def windowed(hu: npt.NDArray, recipe: Recipe) -> npt.NDArray[np.float32]:
     low, high = recipe.window_hu
     seen = np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1)
     return seen if recipe.gamma == 1 else seen**recipe.gamma  # type: ignore[no-any-return]
+
+
+def _factor(mm: float, wanted: float, *, whole: bool) -> float:
+    """How many voxels of the grid there are along one of the CT."""
+    if not wanted:
+        return 1.0
+    if not whole:
+        return mm / wanted
+    return float(round(mm / wanted)) if mm > wanted else 1 / round(wanted / mm)
 
 
 def _range(there: npt.NDArray[np.bool_], mm: float) -> tuple[int, int]:

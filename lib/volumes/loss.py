@@ -27,13 +27,13 @@ def cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 def dice_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Cross-entropy, and 1 less the mean soft Dice of the classes that the batch shows, without the background."""
     judged = label != UNJUDGED
-    classes = logits.shape[1]
-    probabilities = logits.float().softmax(dim=1) * judged[:, None]
-    target = functional.one_hot(torch.where(judged, label, 0).long(), classes).movedim(-1, 1) * judged[:, None]
-    axes = (0, *range(2, logits.ndim))
-    both = (probabilities * target).sum(axes)[1:]
-    sizes = (probabilities.sum(axes) + target.sum(axes))[1:]
-    there = target.sum(axes)[1:] > 0
-    dice = (2 * both + _SMOOTH) / (sizes + _SMOOTH)
-    mean = dice[there].mean() if there.any() else probabilities.sum() * 0 + 1
+    values = torch.where(judged, label, 0).long()
+    probabilities = logits.float().softmax(dim=1)
+    # What is said of each voxel's own class is gathered: to write labels out as maps takes long for many classes.
+    said = probabilities.gather(1, values[:, None])[:, 0] * judged
+    both = said.new_zeros(logits.shape[1]).index_add(0, values.flatten(), said.flatten())
+    drawn = torch.bincount(values[judged], minlength=logits.shape[1])
+    sizes = (probabilities * judged[:, None]).sum((0, *range(2, logits.ndim))) + drawn
+    dice = ((2 * both + _SMOOTH) / (sizes + _SMOOTH))[1:][drawn[1:] > 0]
+    mean = dice.mean() if len(dice) else probabilities.sum() * 0 + 1
     return cross_entropy(logits, label) + 1 - mean

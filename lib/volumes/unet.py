@@ -17,21 +17,28 @@ class UNet(nn.Module):
 
     Initial convolutions, an encoder for each pooling, as many decoders, and a final 1 x 1 convolution. Up-sampling is
     linear; the weights begin as He's. The paper does not say how many convolutions an encoder or a decoder has, nor how
-    wide they are. To be quick on a CPU as well, an encoder has two and a decoder one, and what is enlarged has as many
-    channels as what it is joined with, as is usual where up-sampling has no weights of its own.
+    wide they are. To be quick on a CPU as well, a decoder has one, and what is enlarged has as many channels as what it
+    is joined with, as is usual where up-sampling has no weights of its own.
 
     Args:
         features: channels of each level of the encoder, from the finest to the coarsest; one more than there are
             poolings.
         pools: factors of each pooling, one for each axis (slices, rows, columns), or (rows, columns) in two dimensions.
         outputs: the classes and the background. The network gives logits; the paper's softmax comes after it.
+        convolutions: how many each level of the encoder has; two without it.
     """
 
-    def __init__(self, features: Sequence[int], pools: Sequence[Sequence[int]], outputs: int) -> None:
+    def __init__(
+        self,
+        features: Sequence[int],
+        pools: Sequence[Sequence[int]],
+        outputs: int,
+        convolutions: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         if len(features) != len(pools) + 1:
             raise ValueError(f"{len(pools)} poolings need {len(pools) + 1} numbers of features, got {len(features)}")
-        self.encoder = Encoder(features, pools)
+        self.encoder = Encoder(features, pools, convolutions or (2,) * len(features))
         self.decoder = Decoder(features, pools, outputs)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Conv3d):
@@ -46,15 +53,16 @@ class UNet(nn.Module):
 class Encoder(nn.Module):
     """The way down; gives what each level ends in, the bottleneck last."""
 
-    def __init__(self, features: Sequence[int], pools: Sequence[Sequence[int]]) -> None:
+    def __init__(self, features: Sequence[int], pools: Sequence[Sequence[int]], convolutions: Sequence[int]) -> None:
         super().__init__()
         axes = len(pools[0])
         pool = nn.MaxPool3d if axes == 3 else nn.MaxPool2d
-        levels = [nn.Sequential(_block(axes, 1, features[0]), _block(axes, features[0], features[0]))]
-        for before, after, factors in zip(features, features[1:], pools, strict=False):
-            levels.append(
-                nn.Sequential(pool(tuple(factors)), _block(axes, before, after), _block(axes, after, after))  # type: ignore[arg-type]
-            )
+        poolings: list[list[nn.Module]] = [[], *([pool(tuple(factors))] for factors in pools)]  # type: ignore[arg-type]
+        levels, before = [], 1
+        for pooling, after, count in zip(poolings, features, convolutions, strict=True):
+            blocks = [_block(axes, before if number == 0 else after, after) for number in range(count)]
+            levels.append(nn.Sequential(*pooling, *blocks))
+            before = after
         self.levels = nn.ModuleList(levels)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

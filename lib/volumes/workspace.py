@@ -37,7 +37,7 @@ class Workspace(workspace.Workspace):
 
     def sample(self, key: str, recipe: Recipe) -> Path:
         """The folder of a labelled CT on the recipe's grid."""
-        name = f"{_FORMAT}/{recipe.in_plane_mm:g}/{recipe.slice_mm:g}/{key}"
+        name = f"{_FORMAT}/{recipe.in_plane_mm:g}/{recipe.slice_mm:g}/{recipe.whole_voxels}/{key}"
         return self.samples / hashlib.sha256(name.encode()).hexdigest()[:20]
 
     def weights(self, fold: int) -> Path:

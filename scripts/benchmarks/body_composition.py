@@ -26,7 +26,7 @@ from lib.trainers.learners import PRESETS
 from scripts.benchmarks._training import champion_of, draw_cohort
 
 _TASK = BODY_COMPOSITION.task
-_TRAINING_SEED, _TEST_SEED = 81, 82
+_TRAINING_SEED, _TEST_SEED = 76, 77
 METHODS = {"2d": "2-D", "3d": "3-D"}
 _FAT_AND_MUSCLE = ("muscle", "abdominal_visceral_fat", "subcutaneous_fat")
 

@@ -211,3 +211,12 @@ def test_the_grid_holds_the_whole_body_and_means_of_what_it_makes_coarser():
     assert coarse.shape == (5, *grid.coarse[:2])
     assert coarse.mean() == pytest.approx(hu[grid.inside].mean(), abs=12)
     assert [grid.height(k) for k in (0, 1, 9)] == [0.0, 0.25, 4.0]
+
+
+@pytest.mark.parametrize(("mm", "ratio"), [(1.5, 1), (2.2, 1), (0.8, 1 / 2), (0.6, 1 / 3), (3.0, 2)])
+def test_a_grid_of_whole_voxels_joins_or_divides_those_of_the_image(mm, ratio):
+    body = np.zeros((60, 72, 5), bool)
+    body[24:48, 24:48] = True
+    grid = Grid.of(body, np.array([mm, mm, 5.0]), replace(TINY, in_plane_mm=1.75, whole_voxels=True))
+    assert grid.coarse == pytest.approx([round(grid.fine[0] * ratio), round(grid.fine[1] * ratio), 5])
+    assert grid.is_the_images == (ratio == 1)
