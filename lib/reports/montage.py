@@ -1,4 +1,4 @@
-"""A CT from end to end with labels over it: axial slices in rows, a frontal and a sagittal slice, one legend for all."""
+"""A CT from end to end with labels over it: axial slices, a frontal and a sagittal one, one legend for all."""
 
 from __future__ import annotations
 
@@ -120,6 +120,7 @@ def _range(there: npt.NDArray[np.bool_], mm: float) -> slice:
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    few, kept = Image.open(file).convert("RGB").quantize(_COLOURS), io.BytesIO()
+    # The usual method takes neighbouring classes for one.
+    few, kept = Image.open(file).convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE), io.BytesIO()
     few.save(kept, format="PNG", optimize=True)
     return kept.getvalue()

@@ -110,8 +110,8 @@ def fold_count(store: CaseStore, task: Task, asked: int, champion: Manifest | No
     decided = fold_book(store, task.name).count or (champion.folds if champion else 0)
     if asked and decided and asked != decided:
         raise Refusal(
-            f"The patients of {task.name} are in {decided} folds for ever, not in {asked}: leave folds out, or a network "
-            "would be judged on patients that an earlier one was trained on."
+            f"The patients of {task.name} are in {decided} folds for ever, not in {asked}: leave folds out, or a "
+            "network would be judged on patients that an earlier one was trained on."
         )
     return asked or decided or task.folds
 
