@@ -1,4 +1,4 @@
-"""Odd CTs and odd facts, answered by the cold start and by networks as a client asks: a defined result or a sentence."""
+"""Odd CTs and odd facts, asked as a client asks the cold start and networks: a defined result or a sentence."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from tests.volumes.drawn_volumes import TINY
 ID = BODY_COMPOSITION.ids
 NAME = "body_composition"
 FINE = replace(TINY, in_plane_mm=0.0, patch=(8, 48, 48), features=(4, 4, 4, 4))
+STRAIGHT = np.eye(3)
 OBLIQUE = np.array([[0.96, 0.17, 0.10], [-0.20, 0.94, 0.26], [-0.05, -0.28, 0.96]])
 
 
-def axes(*spacing, turn=np.eye(3)):
+def axes(*spacing, turn=STRAIGHT):
     """An affine with the middle of nothing in particular as its origin."""
     affine = np.eye(4)
     affine[:3, :3] = turn / np.linalg.norm(turn, axis=0) * spacing
@@ -46,7 +47,7 @@ CTS = {
     "thick slices": ((160, 140, 5), axes(1, 1, 12)),
     "pixels of unequal sides": ((60, 140, 9), axes(2.6, 1, 6)),
     "oblique": ((90, 80, 16), axes(2, 2, 4, turn=OBLIQUE)),
-    "slices from front to back, flipped": ((80, 16, 70), axes(-2, -2, 5)[:, [0, 2, 1, 3]]),
+    "feet along the second axis, flipped": ((80, 16, 70), axes(-2, -2, 5)[:, [0, 2, 1, 3]]),
 }
 
 
