@@ -43,7 +43,7 @@ def test_labels_are_drawn_one_below_the_other_and_a_ct_without_any_as_it_is(labe
     drawn = picture(draw_montage(image.canonical(), given, BODY_COMPOSITION, in_file=image, slices=3))
     one = picture(draw_montage(image.canonical(), {"a": label}, BODY_COMPOSITION, in_file=image, slices=3))
     assert (drawn.shape[0] > one.shape[0]) is (labels == 2)
-    assert (np.ptp(drawn, axis=2).max() < 9) is (labels == 0)
+    assert bool(np.ptp(drawn, axis=2).max() < 9) is (labels == 0)
 
 
 def test_slices_are_numbered_as_in_the_file_from_head_to_foot(monkeypatch):
