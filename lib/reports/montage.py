@@ -78,8 +78,14 @@ def draw_montage(
         top -= rows * row_inches
     if labels:
         handles = [Patch(color=color_of(s), label=s.name.replace("_", " ")) for s in schema]
-        at = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.2 / high)}
-        figure.legend(handles=handles, ncols=_COLUMNS, fontsize=7, frameon=False, **at)
+        figure.legend(
+            handles=handles,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.2 / high),
+            ncols=_COLUMNS,
+            fontsize=7,
+            frameon=False,
+        )
     figure.text(0.5, 0.08 / high, caption, ha="center", va="bottom", fontsize=7)
     return _png(figure)
 
