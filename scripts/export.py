@@ -92,18 +92,19 @@ def write(out: Path, store: CaseStore, options: argparse.Namespace) -> list[Prov
     for number, task in enumerate(STORED_SCHEMAS, start=options.number):
         of_task = [chosen for chosen in labels if chosen.revision.task == task]
         if of_task:
-            count = TASKS[task].folds
-            folds = folds_of(store, task, of_task, options.models)
+            folds, count = folds_of(store, task, of_task, options.models)
             rows += write_nnunet(out, of_task, number=number, folds=folds, count=count)
     return rows
 
 
-def folds_of(store: CaseStore, task: str, labels: Sequence[Chosen], models: Path) -> dict[str, int]:
-    """The folds by which trainings here go; who has none yet gets one and keeps it."""
+def folds_of(store: CaseStore, task: str, labels: Sequence[Chosen], models: Path) -> tuple[dict[str, int], int]:
+    """The folds by which trainings here go, and how many there are; who has none yet gets one and keeps it."""
     champion = Registry(models).champion(task)
     known = champion.manifest.patients if champion else {}
     book = FoldBook(store.own_folder / "folds" / f"{task}.json")
-    return book.assign((chosen.patient for chosen in labels), TASKS[task].folds, known=known)
+    usual = champion.manifest.folds if champion and not champion.manifest.imported else TASKS[task].folds
+    count = book.count or usual
+    return book.assign((chosen.patient for chosen in labels), count, known=known), count
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
                 seed=options.seed,
                 network=options.network,
                 contrast=options.contrast,
+                folds=options.folds,
             )
             with tqdm(unit="epoch", disable=options.quiet) as bar:
 
@@ -81,6 +82,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--network", default="", help="for body_composition: 3d or 2d (default: 3d)")
     parser.add_argument(
         "--contrast", choices=CONTRASTS, default="", help="for body_composition: which CTs to train on (default: all)"
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        help="2 to 5, decided by the first training (default: what the task usually has)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

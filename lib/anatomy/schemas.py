@@ -231,7 +231,7 @@ BODY_COMPOSITION = _schema(
         "skin",
         (240, 180, 160),
         Code("39937001", "Skin"),
-        "The outermost layer of the body, about 2 mm thick (Lee 2021, section 2.2).",
+        "The outermost layer of the body all around, about 2 mm thick; also where skin lies on skin, as in a fold.",
     ),
     (
         "bone",

@@ -27,11 +27,17 @@ from lib.refusals import BadImage
 _FILES_LOOKED_AT = 32
 _NUMBERS = ("age_years", "height_m", "weight_kg")
 _AGE_UNITS_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+_NO_AGENT = re.compile(
+    r"(0|N|NO|NON|NONE|NIL|NATIVE|NATIV|PLAIN|WITHOUT|UNENHANCED|W/?O|NON?[ _-]?(IV )?(CONTRAST|CE)"
+    r"|(WITHOUT|W/?O) (IV )?CONTRAST|NOT (GIVEN|APPLIED|USED))\.?"
+)
+_ENTERAL = re.compile(r"(PER )?(ORAL|OS|PO|RECTAL|RECTUM|ENTERAL|ENTERIC)( CONTRAST| ROUTE)?")
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _OF_IMAGE = (*_IDENTIFIERS, "Modality", "NumberOfFrames", "ImagePositionPatient")
 _OF_SERIES = ("ImageType", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 _OF_PATIENT = (
-    "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "ContrastBolusAgent", "QualityControlSubject",
+    "PatientSex", "PatientAge", "PatientSize", "PatientWeight", "QualityControlSubject",
+    "ContrastBolusAgent", "ContrastBolusRoute",
     "PatientID", "IssuerOfPatientID",
 )  # fmt: skip
 _TAGS = [*_OF_IMAGE, *_OF_SERIES, *_OF_PATIENT]
@@ -420,10 +426,24 @@ def _facts(header: pydicom.Dataset) -> tuple[PatientFacts, dict[str, str]]:
             "age_years": _age_years(str(patient_value(header, "PatientAge") or "")),
             "height_m": patient_value(header, "PatientSize") or None,
             "weight_kg": patient_value(header, "PatientWeight") or None,
-            "contrast": True if patient_value(header, "ContrastBolusAgent") else None,
+            "contrast": _contrast(header),
             "phantom": True if patient_value(header, "QualityControlSubject") == "YES" else None,
         }
     )
+
+
+def _contrast(header: pydicom.Dataset) -> bool | None:
+    """Whether contrast agent reached the blood: ``None`` where nothing is said, or only that some was drunk.
+
+    Contrast/Bolus Agent (0018,0010) is free text, into which some sites write that none was given.
+    """
+    agent, route = (
+        str(patient_value(header, name) or "").strip().upper() for name in ("ContrastBolusAgent", "ContrastBolusRoute")
+    )
+    if _NO_AGENT.fullmatch(agent):
+        return False
+    enteral = _ENTERAL.fullmatch(agent) or _ENTERAL.fullmatch(route)
+    return True if agent and not enteral else None
 
 
 def patient_value(header: pydicom.Dataset, name: str) -> Any:

@@ -34,6 +34,16 @@ class FoldBook:
         self._path = Path(path)
         self._lock = self._path.with_name(f"{self._path.name}.lock")
 
+    @property
+    def count(self) -> int | None:
+        """How many folds there are; ``None`` where no patient has one yet.
+
+        Raises:
+            Refusal: the file is damaged.
+        """
+        book = self._book()
+        return book.folds if book else None
+
     def assign(
         self, patients: Iterable[str], count: int = FOLDS, *, known: Mapping[str, int] | None = None
     ) -> dict[str, int]:
@@ -70,18 +80,23 @@ class FoldBook:
         return {patient: folds[patient] for patient in wanted}
 
     def _read(self, count: int) -> dict[str, int]:
-        try:
-            book = _ADAPTER.validate_json(read_file(self._path))
-        except FileNotFoundError:
+        book = self._book()
+        if book is None:
             return {}
+        if book.folds != count:
+            raise Refusal(f"The patients are in {book.folds} folds for ever ({self._path.name}), not in {count}.")
+        return book.patients
+
+    def _book(self) -> _Book | None:
+        try:
+            return _ADAPTER.validate_json(read_file(self._path))
+        except FileNotFoundError:
+            return None
         except ValidationError as error:
             raise Refusal(
                 f"The file of the patients' folds, {self._path.name}, is damaged: restore it from a backup, since "
                 "networks would otherwise be judged on patients that they were trained on."
             ) from error
-        if book.folds != count:
-            raise Refusal(f"The patients are in {book.folds} folds for ever ({self._path.name}), not in {count}.")
-        return book.patients
 
     def _with_known(self, folds: Mapping[str, int], known: Mapping[str, int], count: int) -> dict[str, int]:
         moved = sorted(patient for patient, fold in known.items() if folds.get(patient, fold) != fold)

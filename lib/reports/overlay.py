@@ -88,10 +88,19 @@ def frontal_panel(
     return Panel(hu=image.hu[:, index], spacing=(x, z), title=title, label=plane, schema=schema, line=line)
 
 
-def sagittal_panel(image: CTImage, index: int, *, title: str, line: float | None = None) -> Panel:
+def sagittal_panel(
+    image: CTImage,
+    index: int,
+    *,
+    title: str,
+    label: npt.NDArray | None = None,
+    schema: LabelSchema | None = None,
+    line: float | None = None,
+) -> Panel:
     """A sagittal slice of an image in canonical order, front on the left; ``line`` marks an axial slice on it."""
+    plane = None if label is None else label[index]
     _, y, z = image.spacing
-    return Panel(hu=image.hu[index], spacing=(y, z), title=title, line=line)
+    return Panel(hu=image.hu[index], spacing=(y, z), title=title, label=plane, schema=schema, line=line)
 
 
 def cropped(panel: Panel, margin_mm: float = 12.0) -> Panel:
@@ -137,14 +146,14 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
-def draw_panel(axis: Axes, panel: Panel) -> None:
-    """Draw one panel, with a legend of the classes that are in it."""
+def draw_panel(axis: Axes, panel: Panel, *, legend: bool = True, title_size: float = 10) -> None:
+    """Draw one panel, if asked for with a legend of the classes that are in it."""
     width, height = size_mm(panel)
     axis.axis("off")
     axis.imshow(
         _blended(panel)[::-1].swapaxes(0, 1), origin="lower", extent=(0, width, 0, height), interpolation="nearest"
     )
-    axis.set_title(panel.title, fontsize=10)
+    axis.set_title(panel.title, fontsize=title_size)
     if panel.line is not None:
         axis.axhline((panel.line + 0.5) * panel.spacing[1], color="yellow", linewidth=1)
     for position in panel.borders:
@@ -152,10 +161,10 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     for name, position in panel.names.items():
         height = (position + 0.5) * panel.spacing[1]
         axis.text(0.02 * width, height, name, color="yellow", fontsize=7, va="center", clip_on=True)
-    if panel.schema is not None and panel.label is not None:
+    if legend and panel.schema is not None and panel.label is not None:
         present = [s for s in panel.schema if (panel.label == s.id).any()]
         axis.legend(
-            handles=[Patch(color=_rgb(s), label=s.name.replace("_", " ")) for s in present],
+            handles=[Patch(color=color_of(s), label=s.name.replace("_", " ")) for s in present],
             loc="upper center",
             bbox_to_anchor=(0.5, 0),
             ncols=3 if len(present) <= 3 else 2,
@@ -170,7 +179,8 @@ def size_mm(panel: Panel) -> tuple[float, float]:
     return float(width), float(height)
 
 
-def _rgb(structure: Structure) -> tuple[float, float, float]:
+def color_of(structure: Structure) -> tuple[float, float, float]:
+    """Red, green and blue of a class, 0 to 1."""
     red, green, blue = structure.color
     return red / 255, green / 255, blue / 255
 
@@ -182,5 +192,5 @@ def _blended(panel: Panel) -> npt.NDArray[np.float32]:
     if panel.label is not None and panel.schema is not None:
         for structure in panel.schema:
             inside = panel.label == structure.id
-            picture[inside] = (1 - _OPACITY) * picture[inside] + _OPACITY * np.array(_rgb(structure), np.float32)
+            picture[inside] = (1 - _OPACITY) * picture[inside] + _OPACITY * np.array(color_of(structure), np.float32)
     return picture

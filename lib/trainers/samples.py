@@ -16,12 +16,13 @@ from lib.cold_start.levels import shows_a_spine
 from lib.images import CTImage, read_ct
 from lib.images.files import is_marked_phantom, read_volume
 from lib.levels.dataset import LabelledCT
-from lib.models import FoldBook, TrainingLabel
+from lib.models import FoldBook, Manifest, TrainingLabel
 from lib.networks.labels import UNJUDGED
 from lib.networks.nnunet.dataset import LoadedSlice, Slice
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.records import Revision
+from lib.tasks import Task
 from lib.volumes.dataset import LabelledVolume
 
 
@@ -89,6 +90,32 @@ def check_labels(
         )
 
 
+def fold_book(store: CaseStore, task: str) -> FoldBook:
+    """Where the fold of each patient of a task stands."""
+    return FoldBook(store.own_folder / "folds" / f"{task}.json")
+
+
+def fold_count(store: CaseStore, task: Task, asked: int, champion: Manifest | None = None) -> int:
+    """How many folds are trained: as many as there have been from the first training on, else those asked for.
+
+    Args:
+        store: knows the folds of the patients.
+        task: the row of the task table, which says how many are usual.
+        asked: 0 for as many as there are, or are usual.
+        champion: of an earlier training here, for a store whose book of folds was lost.
+
+    Raises:
+        Refusal: the patients are in another number of folds already.
+    """
+    decided = fold_book(store, task.name).count or (champion.folds if champion else 0)
+    if asked and decided and asked != decided:
+        raise Refusal(
+            f"The patients of {task.name} are in {decided} folds for ever, not in {asked}: leave folds out, or a "
+            "network would be judged on patients that an earlier one was trained on."
+        )
+    return asked or decided or task.folds
+
+
 Samples = Callable[[Revision, Path, LabelSchema, str, int], Iterable[Any]]
 """What is learnt from one label: its revision, the image, the schema, patient and fold."""
 
@@ -117,8 +144,7 @@ def training_set(
     """
     revisions = _chosen(store, store.current_labels(schema.task), contrast=contrast)
     patients = {revision.image_id: store.patient(revision.image_id) for revision in revisions}
-    book = FoldBook(store.own_folder / "folds" / f"{schema.task}.json")
-    fold = book.assign(patients.values(), folds, known=known)
+    fold = fold_book(store, schema.task).assign(patients.values(), folds, known=known)
     parts = []
     for revision in revisions:
         patient, image = patients[revision.image_id], Path(store.get_image_uri(revision.image_id))

@@ -16,7 +16,7 @@ from lib.stores import CaseStore
 from lib.tasks import CONTRASTS, Task
 from lib.trainers.learners import PRESETS
 from lib.trainers.stats import read_stats
-from lib.trainers.training import TrainOptions, check_trainable, stats_file, train_task
+from lib.trainers.training import FEWEST_FOLDS, MOST_FOLDS, TrainOptions, check_trainable, stats_file, train_task
 
 _AUTO = "auto"
 
@@ -32,13 +32,14 @@ class Training(TrainTask):  # type: ignore[misc]
     """
 
     def __init__(self, task: Task, registry: Registry, tolerances: Tolerances | None = None, preset: str = "") -> None:
-        super().__init__(f"{task.folds} folds on the saved labels of {task.name}")
+        super().__init__(f"Folds ({task.folds} without another wish) on the saved labels of {task.name}")
         self._task, self._registry, self._tolerances = task, registry, tolerances or Tolerances()
         self._preset = preset
 
     def config(self) -> dict[str, Any]:
         """What a client may choose; the first of each is the default."""
         config = {"preset": [_AUTO, *PRESETS], "device": [_AUTO, "cuda", "cpu"], "start": ["champion", "scratch"]}
+        config["folds"] = [_AUTO, *(str(number) for number in range(FEWEST_FOLDS, MOST_FOLDS + 1))]
         if self._task.networks:
             config["network"] = [*self._task.networks]
         if self._task.by_contrast:
@@ -89,6 +90,9 @@ def _options(request: Mapping[str, Any]) -> TrainOptions:
     seed = chosen("seed") or "0"
     if not seed.isdecimal():
         raise Refusal(f"A seed is a whole number from 0 up, not {seed!r}.")
+    folds = chosen("folds") or "0"
+    if not folds.isdecimal():
+        raise Refusal(f"folds is a whole number, not {folds!r}.")
     return TrainOptions(
         preset=chosen("preset"),
         device=chosen("device"),
@@ -96,4 +100,5 @@ def _options(request: Mapping[str, Any]) -> TrainOptions:
         seed=int(seed),
         network=chosen("network"),
         contrast=chosen("contrast"),
+        folds=int(folds),
     )

@@ -23,10 +23,11 @@ from lib.tasks import TASKS
 from lib.trainers.gate import judge
 from lib.trainers.learners import LEARNERS, PRESETS, Learner, Recipe
 from lib.trainers.runs import training_run
-from lib.trainers.samples import TrainingSet, check_labels, training_set
+from lib.trainers.samples import TrainingSet, check_labels, fold_count, training_set
 from lib.trainers.stats import TrainStats
 
 _PRESET_ON = {"cuda": "paper", "cpu": "small"}
+FEWEST_FOLDS, MOST_FOLDS = 2, 5
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class TrainOptions:
         seed: of all that is left to chance.
         network: one of the task's networks, "" for the usual one.
         contrast: one of :data:`lib.tasks.CONTRASTS`, "" for all.
+        folds: how many networks, each judged on patients that it was not trained on; 0 for as many as the first
+            training of the task had, or as are usual. Decided once, by the first training.
         tolerances: by how much the new version may be worse than the champion.
     """
 
@@ -51,6 +54,7 @@ class TrainOptions:
     seed: int = 0
     network: str = ""
     contrast: str = ""
+    folds: int = 0
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ class TrainOptions:
             raise Refusal(f"There is no preset {self.preset!r}; there are {', '.join(PRESETS)}.")
         if self.device and self.device.partition(":")[0] not in _PRESET_ON:
             raise Refusal(f"There is no device {self.device!r}; there are {', '.join(_PRESET_ON)}.")
+        if self.folds and not FEWEST_FOLDS <= self.folds <= MOST_FOLDS:
+            raise Refusal(f"{FEWEST_FOLDS} to {MOST_FOLDS} folds can be trained, not {self.folds}.")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise Refusal("There is no NVIDIA GPU here that PyTorch can use; train on the device cpu.")
 
@@ -71,6 +77,7 @@ class TrainOptions:
             "seed": self.seed,
             "network": self.network,
             "contrast": self.contrast,
+            "folds": self.folds or "",
         }
 
     @property
@@ -150,7 +157,8 @@ class _Training:
         """
         workspace, own = self.registry.workspace(self.task, self._variant), self._own_champion()
         known = own.manifest.patients if own else {}
-        schema, learner, folds = SCHEMAS[self.task], self.learner, TASKS[self.task].folds
+        schema, learner = SCHEMAS[self.task], self.learner
+        folds = fold_count(self.store, TASKS[self.task], self.options.folds, own.manifest if own else None)
         check_trainable(self.task, self.store, self.options)
         chosen = training_set(
             self.store, schema, learner.samples, folds=folds, known=known, contrast=self.options.with_agent
@@ -182,7 +190,7 @@ class _Training:
             engine=engine,
             variant=self._variant,
         )
-        version = self._publish(chosen, parent, result, verdict)
+        version = self._publish(chosen, folds, parent, result, verdict)
         if verdict.promote:
             verdict = self._promote(version, verdict, stamp)
         # Killed before this, the training that is done is judged and published once more, rather than lost.
@@ -203,13 +211,13 @@ class _Training:
         return champion if champion is not None and not champion.manifest.imported else None
 
     def _publish(
-        self, chosen: TrainingSet, parent: Version | None, result: TrainingResult, verdict: Verdict
+        self, chosen: TrainingSet, folds: int, parent: Version | None, result: TrainingResult, verdict: Verdict
     ) -> Version:
         manifest = Manifest(
             task=self.task,
             network=TASKS[self.task].network or "",
             classes=SCHEMAS[self.task].ids,
-            folds=TASKS[self.task].folds,
+            folds=folds,
             labels=chosen.labels,
             parent=parent.name if parent else None,
             preset=self.preset,
@@ -253,7 +261,7 @@ def check_trainable(task: str, store: CaseStore, options: TrainOptions | None = 
     check_labels(
         store,
         SCHEMAS[task],
-        folds=TASKS[task].folds,
+        folds=fold_count(store, TASKS[task], chosen.folds),
         every_class=learner_of(task).every_class,
         contrast=chosen.with_agent,
     )

@@ -285,6 +285,24 @@ class TestDicom:
         assert canonical.spacing == pytest.approx([0.9, 0.8, 3.0])
         assert image.facts == PatientFacts(sex="F", age_years=64, height_m=1.63, weight_kg=58, contrast=True)
 
+    @pytest.mark.parametrize(
+        ("said", "given"),
+        [
+            ({"ContrastBolusAgent": "None"}, False),
+            ({"ContrastBolusAgent": "NO CONTRAST"}, False),
+            ({"ContrastBolusAgent": "w/o contrast"}, False),
+            ({"ContrastBolusAgent": "Nonionic 300"}, True),
+            ({"ContrastBolusAgent": "CE"}, True),
+            ({"ContrastBolusAgent": ""}, None),
+            ({"ContrastBolusAgent": "Oral"}, None),
+            ({"ContrastBolusAgent": "Gastrografin", "ContrastBolusRoute": "ORAL"}, None),
+            ({"ContrastBolusAgent": "Iohexol", "ContrastBolusRoute": "IV"}, True),
+        ],
+    )
+    def test_contrast_is_what_dicom_says_of_the_blood(self, tmp_path, said, given):
+        write_series(tmp_path, positions=[0.0, 3.0], **said)
+        assert read_ct(tmp_path).facts.contrast is given
+
     def test_absurd_facts_count_as_unknown_and_are_said_to_be(self, tmp_path):
         write_series(tmp_path, positions=[0.0, 3.0], PatientSize="163", PatientSex="O", PatientAge="")
         image = read_ct(tmp_path)

@@ -31,6 +31,12 @@ def test_a_patient_keeps_the_fold_when_others_come_and_go(path):
     assert FoldBook(path).assign(PATIENTS[:7]) == first
 
 
+def test_how_many_folds_there_are_is_known_from_the_first_patient_on(path):
+    assert FoldBook(path).count is None
+    FoldBook(path).assign(PATIENTS, 3)
+    assert FoldBook(path).count == 3
+
+
 def test_new_patients_go_where_few_of_those_trained_on_are(path):
     """Patients of another task, of whom none is trained on here, do not leave a fold empty."""
     others = FoldBook(path).assign(PATIENTS)

@@ -19,7 +19,7 @@ def test_one_that_fails_leaves_its_reason_and_no_version(store, tmp_path):
     run = store.last_run("train", TASK)
     assert run.outcome == "failed"
     assert run.facts["reason"] == "There is no saved label of l3_muscle yet: save some, then train."
-    asked = {"preset": "", "device": "cpu", "start": "champion", "seed": 4, "network": "", "contrast": ""}
+    asked = {"preset": "", "device": "cpu", "start": "champion", "seed": 4, "network": "", "contrast": "", "folds": ""}
     assert run.facts["request"] == asked
     assert registry.versions(TASK) == []
     assert store.events("run_ended")[0].facts["outcome"] == "failed"

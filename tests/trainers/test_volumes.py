@@ -19,7 +19,7 @@ from lib.networks.labels import UNJUDGED
 from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.tasks import TASKS
-from lib.trainers.samples import labelled_volume, training_set
+from lib.trainers.samples import fold_count, labelled_volume, training_set
 from lib.trainers.training import TrainOptions, check_trainable, train_task
 from lib.volumes.recipes import RECIPES
 from tests.volumes.drawn_volumes import CLASSES, TINY, TINY_FLAT, draw
@@ -87,6 +87,18 @@ def test_what_nobody_drew_is_left_unjudged(store):
     _, some = samples(store)["case5"].load()
     assert (some[:, :, [0, 1, *range(5, 12)]] == UNJUDGED).all()
     assert np.array_equal(some[:, :, 2:5], draw(5)[1][:, :, 2:5])
+
+
+def test_the_number_of_folds_is_decided_once(store):
+    """It is a choice until the first training; then a network could be judged on whom another one learnt from."""
+    three = TASKS[TASK].folds
+    assert [fold_count(store, TASKS["l3_muscle"], asked) for asked in (0, 3)] == [5, 3]
+    training_set(store, BODY_COMPOSITION, labelled_volume, folds=three, known={})
+    assert fold_count(store, TASKS[TASK], 0) == three
+    with pytest.raises(Refusal, match="in 3 folds for ever, not in 4"):
+        check_trainable(TASK, store, TrainOptions(folds=4))
+    with pytest.raises(Refusal, match="2 to 5 folds can be trained, not 9"):
+        TrainOptions(folds=9)
 
 
 def test_a_version_is_made_of_all_labels(trained):
