@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import cc3d
 import numpy as np
@@ -19,7 +20,18 @@ from lib.anatomy.hounsfield import BONE, FAT
 from lib.anatomy.schemas import BODY_COMPOSITION
 from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, spinal_canal
 from lib.cold_start.body_cavity import Trunk, find_cavity
-from lib.cold_start.body_grid import Grid, Mask, box_around, closed, dilated, eroded, midpoint, opened, without_holes
+from lib.cold_start.body_grid import (
+    Grid,
+    Mask,
+    box_around,
+    by_slice,
+    closed,
+    dilated,
+    eroded,
+    midpoint,
+    opened,
+    without_holes,
+)
 from lib.cold_start.body_psoas import find_psoas
 from lib.cold_start.outline import body_mask
 from lib.images import CTImage
@@ -105,7 +117,7 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     hu = grid.means(fine_hu)
     body = grid.means(fine_body) > 0.5
     plane = (float(spacing[0]), float(spacing[1]))
-    trunk_body = np.stack([without_arms(body[:, :, k], plane) for k in range(body.shape[2])], axis=2)
+    trunk_body = by_slice(partial(without_arms, spacing=plane), body)
 
     bright, contrast = bright_bone(hu, body, spacing)
     canal = spinal_canal(hu, trunk_body, bright, spacing)

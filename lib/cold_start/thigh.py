@@ -127,7 +127,7 @@ def _draw(label: NDArray[np.uint8], hu: NDArray, grid: Grid, *, bones: _Bones, c
 def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Grid) -> _Bones:
     spacing = grid.spacing
     plane = (float(spacing[0]), float(spacing[1]))
-    limbs = np.stack([without_arms(body[:, :, k] > 0, plane) for k in range(body.shape[2])], axis=2)
+    limbs = by_slice(partial(without_arms, spacing=plane), body > 0)
     bone = (body == _BODY["bone"]) & limbs
     organs_cm2 = np.isin(body, _ORGANS).sum(axis=(0, 1)) * plane[0] * plane[1] / 100
     pelvic = organs_cm2 > ORGANS_CM2
