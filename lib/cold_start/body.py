@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import cc3d
 import numpy as np
@@ -19,7 +20,18 @@ from lib.anatomy.hounsfield import BONE, FAT
 from lib.anatomy.schemas import BODY_COMPOSITION
 from lib.cold_start.body_bones import bright_bone, filled_bone, inside_skull, spinal_canal
 from lib.cold_start.body_cavity import Trunk, find_cavity
-from lib.cold_start.body_grid import Grid, Mask, closed, dilated, eroded, midpoint, opened
+from lib.cold_start.body_grid import (
+    Grid,
+    Mask,
+    box_around,
+    by_slice,
+    closed,
+    dilated,
+    eroded,
+    midpoint,
+    opened,
+    without_holes,
+)
 from lib.cold_start.body_psoas import find_psoas
 from lib.cold_start.outline import body_mask
 from lib.images import CTImage
@@ -39,6 +51,7 @@ NARROWEST_TRUNK_MM = 220.0
 SACRUM_HALF_WIDTH_MM = 65.0
 BUBBLES_SHARE = 0.05
 LUNG_HU = (-950.0, -400.0)
+NO_BODY = "There is no body in this image: nothing in it is as large and as dense as a limb."
 
 _ID = BODY_COMPOSITION.ids
 
@@ -71,20 +84,21 @@ class _Regions:
     genitals: Mask
 
 
-def segment_body(image: CTImage) -> BodySegmentation:
+def segment_body(image: CTImage, body: Mask | None = None) -> BodySegmentation:
     """Segment skin, bone, muscle, visceral and subcutaneous fat, organs with vessels, and the central nervous system.
 
     Args:
         image: a volume or a single slice of any part of the body, axes in the order of :meth:`CTImage.canonical`.
+        body: what lies inside the skin, where it is known.
 
     Raises:
         Refusal: there is no body in the image.
     """
     # Axial slices are worked on one by one; they have to lie together in memory.
     hu = np.asfortranarray(image.hu)
-    body = np.asfortranarray(body_mask(image, arms=True))
+    body = np.asfortranarray(body_mask(image, arms=True) if body is None else body)
     if not body.any():
-        raise Refusal("There is no body in this image: nothing in it is as large and as dense as a limb.")
+        raise Refusal(NO_BODY)
     grid = Grid.of(image.shape, image.spacing)
     regions, doubt, warnings = _coarse_regions(grid, hu, body)
     label = np.zeros(image.shape, np.uint8, order="F")
@@ -103,7 +117,7 @@ def _coarse_regions(grid: Grid, fine_hu: NDArray, fine_body: Mask) -> tuple[_Reg
     hu = grid.means(fine_hu)
     body = grid.means(fine_body) > 0.5
     plane = (float(spacing[0]), float(spacing[1]))
-    trunk_body = np.stack([without_arms(body[:, :, k], plane) for k in range(body.shape[2])], axis=2)
+    trunk_body = by_slice(partial(without_arms, spacing=plane), body)
 
     bright, contrast = bright_bone(hu, body, spacing)
     canal = spinal_canal(hu, trunk_body, bright, spacing)
@@ -161,9 +175,13 @@ def _bowel_with_gas(gas: NDArray[np.float32], cavity: Mask, lungs: Mask, spacing
         lungs: gas that is not in the bowel.
         spacing: coarse voxel size (mm).
     """
+    bowel = np.zeros_like(cavity)
     gas = np.where(cavity & ~dilated(lungs, 6.0, spacing), gas, 0)
-    bubbly = ndimage.gaussian_filter(gas, 6.0 / spacing, truncate=2.5) > BUBBLES_SHARE
-    return (eroded(bubbly, 6.0, spacing) | closed(gas > 0.3, 7.0, spacing)) & cavity
+    if gas.any():
+        box = box_around(cavity, np.ceil(16.0 / spacing).astype(int))
+        bubbly = ndimage.gaussian_filter(gas[box], 6.0 / spacing, truncate=2.5) > BUBBLES_SHARE
+        bowel[box] = eroded(bubbly, 6.0, spacing) | closed(gas[box] > 0.3, 7.0, spacing)
+    return bowel & cavity
 
 
 def _trunk_slices(body: Mask, bone: Mask, lungs: Mask, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -324,7 +342,7 @@ def _bone_slice(hu: NDArray, grid: Grid, regions: _Regions, k: int) -> Mask:
         return bone
     box = ndimage.find_objects(bone.astype(np.uint8))[0]
     inner = np.pad(bone[box], 3)
-    filled = ndimage.binary_fill_holes(ndimage.binary_closing(inner, iterations=2))[3:-3, 3:-3]
+    filled = without_holes(ndimage.binary_closing(inner, iterations=2))[3:-3, 3:-3]
     bone[box] |= filled
     return bone & ((share > 0.4) | cortex)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lib.anatomy.hounsfield import BONE, FAT, MUSCLE
-from lib.cold_start.body_grid import Mask, by_slice, closed, dilated, midpoint
+from lib.cold_start.body_grid import Mask, by_slice, closed, dilated, midpoint, without_holes
 
 TRABECULAR_HU = 160.0
 SMALLEST_BONE_CM3 = 1.5
@@ -93,7 +93,7 @@ def _holes(bone: Mask, spacing: NDArray[np.float64], gap_mm: float) -> Mask:
     """What a slice's bone encloses, gaps of up to ``2 * gap_mm`` in the ring bridged."""
     reach = (max(1, round(gap_mm / spacing[0])), max(1, round(gap_mm / spacing[1])))
     ring = by_slice(partial(_closed_slice, voxels=reach), bone)
-    return by_slice(ndimage.binary_fill_holes, ring) & ~bone
+    return by_slice(without_holes, ring) & ~bone
 
 
 def inside_skull(hu: NDArray[np.float32], bone: Mask, spacing: NDArray[np.float64]) -> Mask:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -14,6 +15,7 @@ COARSE_MM = 3.0
 
 Mask = NDArray[np.bool_]
 Shape = tuple[int, int, int]
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,14 @@ class Grid:
         s = [-(-n // f) for n, f in zip(self.fine_shape, self.factors, strict=True)]
         return (s[0], s[1], s[2])
 
+    def within(self, box: Box) -> tuple[Grid, Box]:
+        """The grid of a box of coarse voxels, and the fine voxels in it."""
+        fine = tuple(
+            slice(s.start * f, min(s.stop * f, n)) for s, f, n in zip(box, self.factors, self.fine_shape, strict=True)
+        )
+        n = [s.stop - s.start for s in fine]
+        return replace(self, fine_shape=(n[0], n[1], n[2])), fine
+
     def means(self, fine: NDArray) -> NDArray[np.float32]:
         """Block means of a fine volume, one coarse slice at a time so that no second fine volume is needed."""
         return self._blocks(fine, lambda slab: slab)
@@ -72,8 +82,8 @@ class Grid:
             slices = prepare(fine[:, :, k * fk : (k + 1) * fk])
             plane = sum((slices[:, :, s].astype(np.float32) for s in range(1, slices.shape[2])), slices[:, :, 0])
             plane = np.pad(plane.astype(np.float32) / slices.shape[2], pad, mode="edge")
-            rows = np.add.reduceat(plane, np.arange(0, plane.shape[0], fi), axis=0)
-            out[:, :, k] = np.add.reduceat(rows, np.arange(0, plane.shape[1], fj), axis=1) / (fi * fj)
+            rows = sum((plane[i::fi] for i in range(1, fi)), plane[::fi])
+            out[:, :, k] = sum((rows[:, j::fj] for j in range(1, fj)), rows[:, ::fj]) / (fi * fj)
         return out
 
     def fine_slice(self, coarse: NDArray, k: int) -> NDArray[np.float32]:
@@ -107,7 +117,7 @@ def dilated(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
     """Everything within ``mm`` of the mask."""
     grown = np.zeros_like(mask)
     if mask.any():
-        box = _box(mask, np.ceil(mm / np.asarray(spacing)).astype(int))
+        box = box_around(mask, np.ceil(mm / np.asarray(spacing)).astype(int))
         grown[box] = ndimage.distance_transform_edt(~mask[box], sampling=spacing) <= mm
     return grown
 
@@ -117,13 +127,13 @@ def eroded(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
     if mask.all() or not mask.any():
         return mask.copy()
     shrunk = np.zeros_like(mask)
-    box = _box(mask, np.ones(mask.ndim, int))
+    box = box_around(mask, np.ones(mask.ndim, int))
     shrunk[box] = mask[box].all() or ndimage.distance_transform_edt(mask[box], sampling=spacing) > mm
     return shrunk
 
 
-def _box(mask: Mask, margin: NDArray[np.intp]) -> tuple[slice, ...]:
-    """The part of the volume that holds the mask and a margin of voxels; distances within it are exact."""
+def box_around(mask: Mask, margin: NDArray[np.intp]) -> Box:
+    """The part of the volume that holds the mask, which is not empty, and a margin of voxels."""
     found = ndimage.find_objects(mask.astype(np.uint8))[0]
     return tuple(slice(max(0, s.start - int(m)), s.stop + int(m)) for s, m in zip(found, margin, strict=True))
 
@@ -138,9 +148,26 @@ def opened(mask: Mask, mm: float, spacing: NDArray[np.float64]) -> Mask:
     return dilated(eroded(mask, mm, spacing), mm, spacing) & mask
 
 
-def by_slice(operation: Callable[[Mask], Mask], mask: Mask) -> Mask:
-    """Apply a two-dimensional operation to every axial slice."""
-    return np.stack([operation(mask[:, :, k]) for k in range(mask.shape[2])], axis=2)
+def by_slice(operation: Callable[[Mask], Mask], mask: Mask, *, reach: int = 0) -> Mask:
+    """Apply a two-dimensional operation to every axial slice.
+
+    Args:
+        operation: what it does does not depend on what is farther than ``reach`` from the mask, and changes nothing
+            there.
+        mask: a volume.
+        reach: voxels.
+    """
+    done = np.zeros_like(mask)
+    for k in np.flatnonzero(mask.any(axis=(0, 1))):
+        box = box_around(mask[:, :, k], np.array([reach, reach]))
+        done[(*box, k)] = operation(mask[(*box, k)])
+    return done
+
+
+def without_holes(mask: Mask) -> Mask:
+    """A slice's mask with what it encloses; several times as fast as :func:`scipy.ndimage.binary_fill_holes`."""
+    pieces = cc3d.connected_components(np.pad(~mask, 1, constant_values=True), connectivity=4)
+    return (pieces != pieces[0, 0])[1:-1, 1:-1]  # type: ignore[no-any-return]
 
 
 def midpoint(occupied: Mask, positions: NDArray[np.float64]) -> float:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from lib.cold_start.body_grid import Mask
+from lib.cold_start.body_grid import Mask, box_around
 
 SMALLEST_HEAD_MM, LARGEST_HEAD_MM = 16.0, 30.0
 _HEAD_MM, _PER_MM = 23.5, 4.0
 """The radius of most heads, and the contrast in HU that a millimetre more or less has to gain."""
 # Between the middles of both heads, and how far one may lie before or above the other.
 _APART_MM, _ASKEW_MM = (110.0, 230.0), 45.0
+_SEARCHED_MM = np.array([42.0, 42.0, 60.0])
+_COARSE_STEP_MM, _LOOKED_CLOSER_AT = 3.0, 4
 _LEVEL_MM = 3.0
 _RIM_MM = 1.5
 _NECK_MM = 18.0
@@ -74,10 +76,14 @@ def find_heads(bone: Mask, pelvic: NDArray[np.bool_], spacing: NDArray[np.float6
         Two heads, the left one first, or none.
     """
     at = Places(bone.shape, spacing)
-    depth = ndimage.distance_transform_edt(bone, sampling=spacing)
-    depth[:, :, ~pelvic] = 0
+    depth = _depths(bone, pelvic, spacing)
     size = [2 * round(15 / float(mm)) + 1 for mm in spacing]
-    peaks = np.argwhere((depth >= SMALLEST_HEAD_MM) & (depth == ndimage.maximum_filter(depth, size)))
+    thick = depth >= SMALLEST_HEAD_MM
+    if not thick.any():
+        return ()
+    box = box_around(thick, np.array(size))
+    peaks = np.argwhere(thick[box] & (depth[box] == ndimage.maximum_filter(depth[box], size)))
+    peaks += [each.start for each in box]
     best: tuple[float, tuple[NDArray, NDArray]] | None = None
     for one, other in combinations(peaks, 2):
         a, b = sorted((one, other), key=lambda index: int(index[0]))
@@ -97,6 +103,17 @@ def find_heads(bone: Mask, pelvic: NDArray[np.bool_], spacing: NDArray[np.float6
     return tuple(heads)
 
 
+def _depths(bone: Mask, pelvic: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How deep in bone the voxels of some slices lie, mm."""
+    depth = np.zeros(bone.shape)
+    near = bone & ndimage.binary_dilation(pelvic, iterations=round(2 * LARGEST_HEAD_MM / float(spacing[2])))
+    if near.any():
+        box = box_around(near, np.ones(3, int))
+        depth[box] = ndimage.distance_transform_edt(bone[box], sampling=spacing)
+        depth[:, :, ~pelvic] = 0
+    return depth
+
+
 def refined(head: Head, hu: NDArray[np.float32], spacing: NDArray[np.float64]) -> Head:
     """The ball whose rim is brightest compared with what lies just outside of it, above and to the front and back.
 
@@ -108,25 +125,28 @@ def refined(head: Head, hu: NDArray[np.float32], spacing: NDArray[np.float64]) -
     directions = _directions()
     # Not towards the neck, which goes on as bone.
     directions = directions[directions @ _neck_axis(head.outwards) < 0.35]
-    smooth = ndimage.gaussian_filter(np.clip(hu, -100, 700), 0.4)
-    best, found = -np.inf, head
-    steps = np.arange(-9.0, 9.1, 1.5)
-    lower = np.arange(-24.0, 6.1, 1.5)  # where the roof of the joint is thick, bone is thickest above the head
+    corner = np.maximum((head.middle - _SEARCHED_MM) / spacing, 0).astype(int)
+    end = ((head.middle + _SEARCHED_MM) / spacing).astype(int) + 2
+    searched = hu[corner[0] : end[0], corner[1] : end[1], corner[2] : end[2]]
+    smooth = ndimage.gaussian_filter(np.clip(searched, -100, 700), 0.4)
     radii = np.arange(18.0, 28.1, 1.0)
     shells = np.concatenate([radius + np.array([-2.0, 2.5]) for radius in radii])
-    for dx in steps:
-        for dy in steps:
-            for dz in lower:
-                middle = head.middle + np.array([dx, dy, dz])
-                points = middle + shells[:, None, None] * directions
-                values = ndimage.map_coordinates(smooth, (points / spacing - 0.5).reshape(-1, 3).T, order=1)
-                inner, outer = values.reshape(len(radii), 2, -1).transpose(1, 0, 2)
-                contrast = np.mean(np.clip(inner - outer, -150, 250), axis=1)
-                worth = contrast - 0.5 * np.hypot(dx, dy) - _PER_MM * np.abs(radii - _HEAD_MM)
-                if worth.max() > best:
-                    best = float(worth.max())
-                    found = Head(middle=middle, radius=float(radii[int(worth.argmax())]), outwards=head.outwards)
-    return found
+
+    def worth(step: tuple[float, ...]) -> tuple[float, float]:
+        """Of the best ball around a middle, and its radius."""
+        points = head.middle + step + shells[:, None, None] * directions
+        values = ndimage.map_coordinates(smooth, (points / spacing - 0.5 - corner).reshape(-1, 3).T, order=1)
+        inner, outer = values.reshape(len(radii), 2, -1).transpose(1, 0, 2)
+        contrast = np.mean(np.clip(inner - outer, -150, 250), axis=1)
+        each = contrast - 0.5 * np.hypot(*step[:2]) - _PER_MM * np.abs(radii - _HEAD_MM)
+        return float(each.max()), float(radii[int(each.argmax())])
+
+    # Down to 24 mm: where the roof of the joint is thick, bone is thickest above the head.
+    aside, along = np.arange(-9.0, 9.1, _COARSE_STEP_MM), np.arange(-24.0, 6.1, _COARSE_STEP_MM)
+    steps = sorted(product(aside, aside, along), key=worth)[-_LOOKED_CLOSER_AT:]
+    finer = list(product((-_COARSE_STEP_MM / 2, 0.0, _COARSE_STEP_MM / 2), repeat=3))
+    best = max(((x + dx, y + dy, z + dz) for x, y, z in steps for dx, dy, dz in finer), key=worth)
+    return Head(middle=head.middle + best, radius=worth(best)[1], outwards=head.outwards)
 
 
 def proximal_femur(bone: Mask, head: Head, spacing: NDArray[np.float64]) -> Mask:

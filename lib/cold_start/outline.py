@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from lib.cold_start.body_grid import without_holes
 from lib.images.arms import without_arms
 from lib.images.ct import CTImage
 from lib.images.field_of_view import along_edge_mm
@@ -51,7 +52,7 @@ def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
         if opened[..., k].any():
             near = ndimage.binary_dilation(opened[..., k], structure=cross)
             near = _enlarged(near, steps, upright.shape[:2])
-            body[..., k] = ndimage.binary_fill_holes(_largest_parts_2d(tissue[..., k] & near, spacing[:2]))
+            body[..., k] = without_holes(_largest_parts_2d(tissue[..., k] & near, spacing[:2]))
     return image.from_canonical(body)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,10 +17,11 @@ from scipy import ndimage
 
 from lib.anatomy.hounsfield import BONE
 from lib.anatomy.schemas import BODY_COMPOSITION, THIGH_MUSCLES
-from lib.cold_start.body import segment_body
-from lib.cold_start.body_grid import Grid, Mask, by_slice, closed, dilated
+from lib.cold_start.body import NO_BODY, segment_body
+from lib.cold_start.body_grid import Box, Grid, Mask, box_around, by_slice, closed, dilated, without_holes
 from lib.cold_start.femur_shaft import Section, Sections, femur_below, find_shafts, stub_below
-from lib.cold_start.hip_joint import Head, Places, find_heads, hip_bones, proximal_femur, refined
+from lib.cold_start.hip_joint import ISCHIUM_MM, Head, Places, find_heads, hip_bones, proximal_femur, refined
+from lib.cold_start.outline import body_mask
 from lib.images import CTImage
 from lib.images.arms import without_arms
 from lib.refusals import Refusal
@@ -34,6 +35,7 @@ CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2, RING_SHARE = 0.1, 4
 HIP_JOINT_MM = 1.7
 CORTEX_HU, METAL_HU, METAL_CM3 = 180.0, 2500.0, 1.0
 STUMP_MM = 40.0
+AROUND_VOXELS = 2
 
 _BODY = BODY_COMPOSITION.ids
 _ORGANS = (_BODY["internal_organs_and_vessels"], _BODY["abdominal_visceral_fat"])
@@ -85,29 +87,47 @@ def segment_thigh(image: CTImage) -> ThighSegmentation:
     hu = np.asfortranarray(image.hu)
     grid = Grid.of(image.shape, image.spacing)
     coarse = CTImage(hu=grid.means(hu), affine=np.diag([*grid.spacing, 1.0]))
-    body = segment_body(coarse).label
+    inside = body_mask(coarse, arms=True)
+    if not inside.any():
+        raise Refusal(NO_BODY)
+    box = _columns(inside, AROUND_VOXELS)
+    grid, fine = grid.within(box)
+    hu, inside, coarse = hu[fine], inside[box], replace(coarse, hu=coarse.hu[box])
+    body = segment_body(coarse, inside).label
     bones = _find_bones(coarse.hu, body, hu, grid)
     if not bones.femur.any() and not bones.hip.any():
         raise Refusal("Neither a thigh nor a hip is in view: no thigh bone and no hip bone was found.")
-    compartment = _compartment(body, bones, grid.spacing)
     label = np.zeros(image.shape, np.uint8, order="F")
-    parts = {THIGH_MUSCLES.ids["femur"]: bones.femur, THIGH_MUSCLES.ids["iliac_bone"]: bones.hip}
+    _draw(label[fine], hu, grid, bones=bones, compartment=_compartment(body, bones, grid.spacing))
+    warnings = (*_views(bones, body, grid), *_metal(hu, label[fine], image.voxel_cm3))
+    sure = bool(bones.heads) + bool(bones.shafts)
+    return ThighSegmentation(label=label, doubt=1.0 - 0.35 * sure, warnings=warnings)
+
+
+def _columns(mask: Mask, around: int) -> Box:
+    """What the mask takes of the plane of the slices, with some voxels around it; all slices."""
+    return (*box_around(mask.any(axis=2), np.array([around, around])), slice(0, mask.shape[2]))
+
+
+def _draw(label: NDArray[np.uint8], hu: NDArray, grid: Grid, *, bones: _Bones, compartment: Mask) -> None:
+    """Draw bones and outline at full resolution into an empty label."""
     near = dilated(bones.femur | bones.hip, 1.1 * float(grid.spacing.max()), grid.spacing)
+    box = _columns(near | compartment, AROUND_VOXELS)
+    grid, fine = grid.within(box)
+    label, hu, near, compartment = label[fine], hu[fine], near[box], compartment[box]
+    parts = {THIGH_MUSCLES.ids["femur"]: bones.femur[box], THIGH_MUSCLES.ids["iliac_bone"]: bones.hip[box]}
 
     def fill(k: int) -> None:
         label[:, :, k] = _label_slice(hu[:, :, k], grid, k, parts=parts, near=near, compartment=compartment)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(fill, range(image.shape[2])))
-    warnings = (*_views(bones, body, grid), *_metal(hu, label, image.voxel_cm3))
-    sure = bool(bones.heads) + bool(bones.shafts)
-    return ThighSegmentation(label=label, doubt=1.0 - 0.35 * sure, warnings=warnings)
+        list(pool.map(fill, range(label.shape[2])))
 
 
 def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Grid) -> _Bones:
     spacing = grid.spacing
     plane = (float(spacing[0]), float(spacing[1]))
-    limbs = np.stack([without_arms(body[:, :, k] > 0, plane) for k in range(body.shape[2])], axis=2)
+    limbs = by_slice(partial(without_arms, spacing=plane), body > 0)
     bone = (body == _BODY["bone"]) & limbs
     organs_cm2 = np.isin(body, _ORGANS).sum(axis=(0, 1)) * plane[0] * plane[1] / 100
     pelvic = organs_cm2 > ORGANS_CM2
@@ -129,7 +149,7 @@ def _find_bones(hu: NDArray, body: NDArray[np.uint8], fine_hu: NDArray, grid: Gr
         femur |= below
         knees.append(knee)
     for k in np.flatnonzero(pelvic & femur.any(axis=(0, 1))):
-        femur[:, :, k] |= ndimage.binary_fill_holes(closed(femur[:, :, k], CORTEX_GAP_MM, spacing[:2]))
+        femur[:, :, k] |= without_holes(closed(femur[:, :, k], CORTEX_GAP_MM, spacing[:2]))
     hip = _find_hip(bone & ~femur, body, heads, fine_hu, grid) if pelvic.any() else np.zeros_like(bone)
     return _Bones(femur=femur, hip=hip, knees=tuple(knees), heads=heads, shafts=tuple(shafts))
 
@@ -144,8 +164,8 @@ def _fill_knees(bone: Mask, cortex: NDArray[np.float32], legs: Mask, plane: tupl
     pixel_cm2 = plane[0] * plane[1] / 100
     for k in np.flatnonzero(legs.any(axis=(0, 1))):
         ring = legs[:, :, k] & (cortex[:, :, k] > CORTEX_SHARE)
-        bridged = ndimage.binary_fill_holes(closed(ring, CORTEX_GAP_MM, np.array(plane)))
-        whole = ndimage.binary_fill_holes(ring)
+        bridged = without_holes(closed(ring, CORTEX_GAP_MM, np.array(plane)))
+        whole = without_holes(ring)
         pieces, _ = ndimage.label(bridged)
         size, filled, own = (np.bincount(pieces.ravel(), mask.ravel()) for mask in (bridged, whole, bone[:, :, k]))
         keep = (own > OWN_SHARE * size) & (size * pixel_cm2 < LARGEST_SECTION_CM2)
@@ -156,13 +176,6 @@ def _fill_knees(bone: Mask, cortex: NDArray[np.float32], legs: Mask, plane: tupl
 
 def _find_hip(bone: Mask, body: NDArray[np.uint8], heads: tuple[Head, ...], fine_hu: NDArray, grid: Grid) -> Mask:
     """The hip bones, parted from the sacrum on a finer grid: the joint is a line of two millimetres."""
-    steps = [max(1, int(HIP_JOINT_MM / mm)) for mm in grid.fine_spacing[:2]]
-    steps = [step if factor % step == 0 else 1 for step, factor in zip(steps, grid.factors, strict=False)]
-    finer = Grid(
-        factors=(steps[0], steps[1], grid.factors[2]), fine_shape=grid.fine_shape, fine_spacing=grid.fine_spacing
-    )
-    repeats = [factor // step for factor, step in zip(grid.factors, steps, strict=False)]
-    larger = np.repeat(np.repeat(bone, repeats[0], axis=0), repeats[1], axis=1)[: finer.shape[0], : finer.shape[1]]
     at = Places(bone.shape, grid.spacing)
     canal = (body == _BODY["central_nervous_system"]).any(axis=(1, 2))
     if heads:
@@ -171,9 +184,26 @@ def _find_hip(bone: Mask, body: NDArray[np.uint8], heads: tuple[Head, ...], fine
         middle = float(at.x[canal].mean())
     else:
         middle = float(at.x[(body > 0).any(axis=(1, 2))].mean())
-    hip = hip_bones(larger, finer.means(fine_hu), heads, middle, finer.spacing)
+    hip = np.zeros_like(bone)
+    lowest = min((head.middle[2] for head in heads), default=-np.inf) - ISCHIUM_MM
+    above = bone & (at.z >= lowest)
+    if not above.any():
+        return hip
+    box = box_around(above, np.full(3, AROUND_VOXELS))
+    corner = np.array([each.start for each in box]) * grid.spacing
+    heads = tuple(replace(head, middle=head.middle - corner) for head in heads)
+    grid, fine = grid.within(box)
+    steps = [max(1, int(HIP_JOINT_MM / mm)) for mm in grid.fine_spacing[:2]]
+    steps = [step if factor % step == 0 else 1 for step, factor in zip(steps, grid.factors, strict=False)]
+    finer = Grid(
+        factors=(steps[0], steps[1], grid.factors[2]), fine_shape=grid.fine_shape, fine_spacing=grid.fine_spacing
+    )
+    repeats = [factor // step for factor, step in zip(grid.factors, steps, strict=False)]
+    larger = np.repeat(np.repeat(bone[box], repeats[0], axis=0), repeats[1], axis=1)[: finer.shape[0], : finer.shape[1]]
+    parted = hip_bones(larger, finer.means(fine_hu[fine]), heads, middle - float(corner[0]), finer.spacing)
     onto = Grid(factors=(repeats[0], repeats[1], 1), fine_shape=finer.shape, fine_spacing=tuple(finer.spacing))
-    return onto.means(hip) > 0.5  # type: ignore[no-any-return]
+    hip[box] = onto.means(parted) > 0.5
+    return hip
 
 
 def _compartment(body: NDArray[np.uint8], bones: _Bones, spacing: NDArray[np.float64]) -> Mask:
@@ -183,8 +213,9 @@ def _compartment(body: NDArray[np.uint8], bones: _Bones, spacing: NDArray[np.flo
     muscle[:, :, : seen[0]] = False
     muscle[:, :, seen[-1] + 1 :] = False
     plane = np.array([spacing[0], spacing[1]])
-    solid = by_slice(partial(closed, mm=PLANES_MM, spacing=plane), muscle | bones.femur)
-    solid = by_slice(ndimage.binary_fill_holes, solid)
+    reach = int(PLANES_MM / plane.min()) + 3
+    solid = by_slice(partial(closed, mm=PLANES_MM, spacing=plane), muscle | bones.femur, reach=reach)
+    solid = by_slice(without_holes, solid)
     within = muscle | (body == _BODY["subcutaneous_fat"])
     return solid & within & ~bones.femur & ~bones.hip
 
@@ -204,7 +235,7 @@ def _label_slice(
         return label
     box = ndimage.find_objects(bone.astype(np.uint8))[0]
     inner = np.pad(bone[box], 3)
-    bone[box] |= ndimage.binary_fill_holes(ndimage.binary_closing(inner, iterations=2))[3:-3, 3:-3]
+    bone[box] |= without_holes(ndimage.binary_closing(inner, iterations=2))[3:-3, 3:-3]
     bone &= (share > 0.4) | cortex
     values = np.array(list(shares))
     nearest = values[np.argmax(np.stack(list(shares.values())), axis=0)]

@@ -26,9 +26,10 @@ from lib.evaluation.estimates import (
     pearson,
     spread,
 )
-from lib.measures.agreement import Reliability, intraclass_correlation
+from lib.measures.agreement import IntraclassCorrelation, Reliability, intraclass_correlation
 
 _LIMIT = 1.96
+_NO_INTERVAL = "too few cases that agree too little for an interval"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,6 @@ def agree(reference: Values, found: Values, *, relative: bool) -> Agreement:
     r, r_test = pearson(list(x), list(y))
     errors = 100 * np.abs(y - x)[x != 0] / np.abs(x[x != 0])
     icc = intraclass_correlation(list(x), list(y))
-    why = (NO_CASE, ONE_CASE, TWO_CASES)[len(x)] if len(x) < 3 else NEVER_VARIES
     return Agreement(
         cases=len(x),
         reference=spread(x),
@@ -105,9 +105,15 @@ def agree(reference: Values, found: Values, *, relative: bool) -> Agreement:
         bland_altman=bland_altman(y - x),
         error_percent=spread(errors) if relative else None,
         difference_test=paired_t_test(y - x),
-        icc=Estimate(value=icc.value, low=icc.low, high=icc.high) if icc else Estimate(why_not=why),
+        icc=_icc_estimate(icc, len(x)),
         band=icc.reliability if icc else None,
     )
+
+
+def _icc_estimate(icc: IntraclassCorrelation | None, cases: int) -> Estimate:
+    if icc is None:
+        return Estimate(why_not=(NO_CASE, ONE_CASE, TWO_CASES)[cases] if cases < 3 else NEVER_VARIES)
+    return Estimate(value=icc.value, low=icc.low, high=icc.high, why_not=_NO_INTERVAL if icc.low is None else "")
 
 
 def bland_altman(differences: npt.NDArray[np.float64]) -> BlandAltman:

@@ -13,6 +13,8 @@ from scipy import stats
 _CONFIDENCE = 0.95
 _FEWEST = 3
 """Two cases always lie on a line."""
+_LEAST_FREEDOM = 0.5
+"""Degrees of freedom: one or more where raters agree at all; where an ICC is negative they can go down to none."""
 
 
 class Reliability(StrEnum):
@@ -39,14 +41,14 @@ class IntraclassCorrelation:
 
     Attributes:
         value: 1 is perfect agreement; chance alone can make it negative.
-        low: lower end of the 95 % confidence interval (McGraw and Wong 1996).
+        low: lower end of the 95 % confidence interval (McGraw and Wong 1996); ``None`` where these cases give none.
         high: its upper end.
         cases: how many cases were rated.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     cases: int
 
     @property
@@ -135,12 +137,19 @@ def intraclass_correlation(*ratings: Sequence[float | None]) -> IntraclassCorrel
     left = values - by_case[:, None] - by_rater[None, :] + mean
     ms_error = float((left**2).sum()) / ((n - 1) * (k - 1))
     value = (ms_cases - ms_error) / (ms_cases + (k - 1) * ms_error + k * (ms_raters - ms_error) / n)
-    low, high = _interval(value, (ms_cases, ms_raters, ms_error), cases=n, raters=k)
+    interval = None if _constant(by_case) else _interval(value, (ms_cases, ms_raters, ms_error), cases=n, raters=k)
+    low, high = interval or (None, None)
     return IntraclassCorrelation(value=value, low=low, high=high, cases=n)
 
 
-def _interval(icc: float, mean_squares: tuple[float, float, float], *, cases: int, raters: int) -> tuple[float, float]:
-    """McGraw and Wong 1996, Table 7, ICC(A,1)."""
+def _interval(
+    icc: float, mean_squares: tuple[float, float, float], *, cases: int, raters: int
+) -> tuple[float, float] | None:
+    """McGraw and Wong 1996, Table 7, ICC(A,1).
+
+    Returns:
+        ``None`` where too few cases that do not agree leave no degrees of freedom: F then has no such quantile.
+    """
     ms_cases, ms_raters, ms_error = mean_squares
     n, k = cases, raters
     if icc >= 1 or ms_error == 0 == ms_raters:
@@ -148,13 +157,15 @@ def _interval(icc: float, mean_squares: tuple[float, float, float], *, cases: in
     a = k * icc / (n * (1 - icc))
     b = 1 + k * icc * (n - 1) / (n * (1 - icc))
     spread = (a * ms_raters) ** 2 / (k - 1) + (b * ms_error) ** 2 / ((n - 1) * (k - 1))
-    freedom = (a * ms_raters + b * ms_error) ** 2 / spread
+    freedom = (a * ms_raters + b * ms_error) ** 2 / spread if spread else 0.0
+    if freedom < _LEAST_FREEDOM:
+        return None
     tail = 1 - (1 - _CONFIDENCE) / 2
-    above, below = stats.f.ppf(tail, n - 1, freedom), stats.f.ppf(tail, freedom, n - 1)
+    above, below = float(stats.f.ppf(tail, n - 1, freedom)), float(stats.f.ppf(tail, freedom, n - 1))
     rest = k * ms_raters + (k * n - k - n) * ms_error
     low = n * (ms_cases - above * ms_error) / (above * rest + n * ms_cases)
     high = n * (below * ms_cases - ms_error) / (rest + n * below * ms_cases)
-    return float(low), float(high)
+    return low, high
 
 
 def _complete(*columns: Sequence[float | None]) -> npt.NDArray[np.float64]:

@@ -13,6 +13,8 @@ from lib.measures.quality import Quality
 Case = Mapping[str, Quality]
 _METRICS = {"dice": "Dice", "assd_mm": "ASSD (mm)", "hausdorff_mm": "HD (mm)", "ravd_percent": "RAVD (%)"}
 _DIGITS = {"dice": 3, "ravd_percent": 1}
+_NO_INTERVAL = "ICC (-): these cases are too few, and agree too little, for an interval."
+_NO_ICC = "Volume correlation and ICC need three cases that hold the structure, and volumes that vary."
 
 
 def quality_table(
@@ -29,7 +31,8 @@ def quality_table(
         Markdown: a row for each structure, one for the mean of all, and those of ``together``. A mean of structures is
         taken case by case; of volume correlation and ICC it is the mean of the structures' own. "missed" counts cases
         whose reference holds the structure and in which it was not found: they have no distance and do not enter ASSD
-        and HD, but Dice (0) and RAVD (100); "extra" counts the reverse. ``-`` stands where too few cases have a value.
+        and HD, but Dice (0) and RAVD (100); "extra" counts the reverse. ``-`` stands where too few cases have a value;
+        what that means for ICC and correlation is said below the table.
     """
     columns = ["structure", "cases", "missed", "extra", *_METRICS.values(), "volume correlation", "ICC (95 % CI)"]
     rows = {**{name: (name,) for name in names}, f"mean of {len(names)}": tuple(names), **(together or {})}
@@ -42,7 +45,8 @@ def quality_table(
         cells.append(_number(volume_correlation(structures, cases)))
         cells.append(_icc(structures[0], cases) if len(structures) == 1 else _number(_mean_icc(structures, cases)))
         lines.append(_line(row, cells))
-    return "\n".join(lines)
+    why = [sentence for mark, sentence in (("(-)", _NO_INTERVAL), ("| - |", _NO_ICC)) if any(mark in x for x in lines)]
+    return "\n".join([*lines, *(line for sentence in why for line in ("", sentence))])
 
 
 def quality_summary(names: Sequence[str], cases_by_method: Mapping[str, Sequence[Case]]) -> str:
@@ -77,7 +81,10 @@ def _mean_icc(names: Sequence[str], cases: Sequence[Case]) -> float | None:
 
 def _icc(name: str, cases: Sequence[Case]) -> str:
     icc = intraclass_correlation(*_volumes(name, cases))
-    return "-" if icc is None else f"{icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), {icc.reliability}"
+    if icc is None:
+        return "-"
+    interval = "-" if icc.low is None else f"{icc.low:.3f} to {icc.high:.3f}"
+    return f"{icc.value:.3f} ({interval}), {icc.reliability}"
 
 
 def _volumes(name: str, cases: Sequence[Case]) -> tuple[list[float], list[float]]:

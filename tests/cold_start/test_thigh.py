@@ -176,3 +176,43 @@ def test_any_part_has_an_answer_or_a_refusal(whole: Case, crop: str) -> None:
     assert found.label.shape == image.shape
     assert set(np.unique(found.label)) <= {0, FEMUR, ILIAC, COMPARTMENT}
     assert 0 <= found.doubt <= 1
+
+
+def turned(case: Case, axes: tuple[int, int, int], flipped: tuple[int, ...]) -> Case:
+    """The same case as another scanner writes it: axes in another order, some of them backwards, the patient tilted."""
+    image, truth = case
+    shape = image.hu.shape
+    affine = image.affine.copy()
+    hu, label = np.flip(image.hu, flipped), np.flip(truth, flipped)
+    for axis in flipped:
+        affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+        affine[:3, axis] *= -1
+    affine[:, :3] = affine[:, list(axes)]
+    tilt = np.eye(4)
+    tilt[1:3, 1:3] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+    return CTImage(hu=hu.transpose(axes), affine=tilt @ affine), label.transpose(axes)
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("axes", "flipped"),
+        [((0, 1, 2), (2,)), ((0, 1, 2), (0, 1)), ((1, 2, 0), (0, 2))],
+        ids=["feet first", "as DICOM counts", "sagittal slices"],
+    )
+    def test_the_order_of_the_file_does_not_matter(
+        self, whole: Case, axes: tuple[int, int, int], flipped: tuple[int, ...]
+    ) -> None:
+        image, truth = turned(part(whole, z=slice(25, 50)), axes, flipped)
+        found = segment_thigh(image.canonical())
+        label = image.from_canonical(found.label)
+        assert dice(label == FEMUR, truth == FEMUR) > 0.85
+        assert not (label == ILIAC).any()
+        assert not says(found, "Only one thigh bone")
+
+    def test_two_legs_in_two_files_are_each_found(self, whole: Case) -> None:
+        middle = whole[0].shape[0] // 2
+        for side in (slice(0, middle), slice(middle, None)):
+            image, truth = part(whole, side, slice(25, 50))
+            found = segment_thigh(image)
+            assert dice(found.label == FEMUR, truth == FEMUR) > 0.85
+            assert says(found, "Only one thigh bone")

@@ -68,6 +68,12 @@ class TestAgreement:
         assert found.difference_test.p is None
         assert found.difference_test.why_not
 
+    def test_three_cases_that_disagree_have_an_icc_and_the_reason_why_it_has_no_interval(self):
+        found = agree([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], relative=True)
+        assert found.icc.value == pytest.approx(-3)
+        assert (found.icc.low, found.icc.high) == (None, None)
+        assert "too few cases" in found.icc.why_not
+
     def test_a_reference_of_zero_has_no_error_in_percent(self):
         found = agree([0.0, 10.0, 20.0], [5.0, 11.0, 20.0], relative=True)
         assert found.error_percent.cases == 2

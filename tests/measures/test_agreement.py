@@ -47,6 +47,23 @@ class TestIntraclassCorrelation:
         assert intraclass_correlation([5, 5, 5], [5, 5, 5]) is None
         assert intraclass_correlation([None, None, 1], [1, 2, 3]) is None
 
+    @pytest.mark.parametrize(
+        ("one", "other"), [([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]), ([300.0, 200.0, 100.0], [100.0, 200.0, 300.0])]
+    )
+    def test_three_cases_that_disagree_have_a_value_and_no_interval(self, one, other):
+        icc = intraclass_correlation(one, other)
+        assert icc.value < 0
+        assert (icc.low, icc.high) == (None, None)
+        assert icc.reliability is Reliability.POOR
+
+    def test_an_interval_holds_its_value_or_is_not_given(self):
+        rng = np.random.default_rng(0)
+        for _ in range(500):
+            one = rng.normal(100, 5, rng.integers(3, 7))
+            other = one + rng.normal(rng.choice([0, 1, 100]), rng.choice([0.001, 1, 10]), len(one))
+            icc = intraclass_correlation(list(one), list(other))
+            assert icc.low is None or icc.low <= icc.value <= icc.high
+
     def test_one_rater_agrees_with_nobody(self):
         with pytest.raises(ValueError, match="two raters"):
             intraclass_correlation([1, 2, 3])

@@ -71,6 +71,19 @@ def test_volumes_that_are_right_but_for_a_factor_correlate_fully():
     assert volume_correlation(["femur"], cases[:2]) is None
 
 
+def test_three_cases_too_unlike_for_an_interval_say_so_in_a_sentence():
+    cases = [{"gracilis": good(0.5, found, reference)} for found, reference in ((300, 100), (200, 200), (100, 300))]
+    table = quality_table(["gracilis"], cases)
+    assert row(table, "gracilis")["ICC (95 % CI)"] == "-3.000 (-), poor"
+    assert "too few" in table.splitlines()[-1]
+
+
+def test_two_cases_say_what_is_missing_for_an_icc():
+    table = quality_table(["sartorius"], CASES[:2])
+    assert row(table, "sartorius")["ICC (95 % CI)"] == "-"
+    assert "three cases" in table.splitlines()[-1]
+
+
 def test_methods_stand_below_each_other():
     table = quality_summary(["sartorius", "gracilis"], {"UNETR": CASES, "3-D U-Net": CASES[:1]})
     assert row(table, "UNETR")["Dice"].startswith("0.667")
