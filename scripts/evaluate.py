@@ -192,21 +192,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--facts",
         type=Path,
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="CSV",
         help="a column case, and sex, age_years, height_m, weight_kg, scan_range, variant or any other",
     )
     parser.add_argument(
         "--subgroup",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="COLUMN",
         help="more groups: a column of the facts, or COLUMN>NUMBER (always: sex, age, BMI and scan range)",
     )
     asked = parser.add_argument_group("outcomes and other measurements of the patients")
     asked.add_argument(
-        "--outcomes", type=Path, action="append", default=[], metavar="CSV", help="a column case, and any others"
+        "--outcomes",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="CSV",
+        help="a column case, and any others",
     )
     asked.add_argument(
         "--measurements",
