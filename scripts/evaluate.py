@@ -92,8 +92,10 @@ def main(arguments: Sequence[str]) -> int:
         add_subgroups(report, schema, answered, groupings, known)
     if options.labels:
         add_readers(report, schema, second)
-    if outcomes:
-        if not measured and answered:
+    if outcomes and not measured and not answered:
+        report.facts.append("Nothing was measured, so nothing is said of outcomes.")
+    elif outcomes:
+        if not measured:
             source, cases = next(iter(answered.items()))
             measured = measurements_of(cases, schema, _column_unit(schema), known)
             report.facts.append(f"Outcomes are held against the measurements of {source}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lib.evaluation.comparison import MEAN, OVERLAP, CaseComparison
+from lib.evaluation.comparison import OVERLAP, CaseComparison
 from lib.evaluation.estimates import Estimate, Spread, mean, pearson, proportion, spread
 
 GOOD_DICE = 0.90
