@@ -103,7 +103,7 @@ def scan_range_of(levels: Revision | None) -> str:
         return ""
     if any(name.startswith("vertebra_T") for name in marked):
         return "T12 or above"
-    label, affine = read_volume(levels.path)
+    label, affine, _ = read_volume(levels.path)
     upright = CTImage(hu=label.astype(np.int16), affine=affine).canonical().hu
     vertebrae = np.isin(upright, [L3_SLICE.ids[name] for name in marked])
     top = int(np.flatnonzero(vertebrae.any(axis=(0, 1)))[-1])
