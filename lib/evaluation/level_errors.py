@@ -104,7 +104,7 @@ def summarise_sizes(errors: Sequence[LevelError], reference: Values, found: Valu
         if not members:
             continue
         x, y = finite_pairs(*_columns(sizes, members))
-        test = Test(why_not="nothing that it is compared with")
+        test = Test(why_not="it is what other groups are compared with")
         if name in against:
             own, other = (_errors_percent(*_columns(sizes, groups[each])) for each in (name, against[name]))
             test = _t_test(own, other)
