@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,7 +25,16 @@ from lib.refusals import Refusal
 from lib.stores import CaseStore
 from scripts.command import Stop, run_command
 from scripts.evaluation.cases import LabelledCase, cases_of_folder, cases_of_store, is_store
-from scripts.evaluation.outcomes import Call, Questions, Regression, add_outcomes, check, measurements_of
+from scripts.evaluation.outcomes import (
+    Call,
+    Questions,
+    Regression,
+    add_outcomes,
+    check,
+    chosen_columns,
+    measurement_columns,
+    measurements_of,
+)
 from scripts.evaluation.readings import readings_of
 from scripts.evaluation.report import (
     Report,
@@ -41,7 +50,7 @@ from scripts.evaluation.report import (
 )
 from scripts.evaluation.run import Evaluation, Results
 from scripts.evaluation.sources import SYNTAX, Models, Source, open_sources
-from scripts.evaluation.subgroups import DEFAULT, Grouping, row_of
+from scripts.evaluation.subgroups import BMI, DEFAULT, Grouping, row_of
 from scripts.evaluation.tables import Row, merged, number_in, read_case_table, truth_in
 from scripts.serve import MODELS
 
@@ -62,28 +71,38 @@ def main(arguments: Sequence[str]) -> int:
         outcomes = merged(read_case_table(path) for path in options.outcomes)
         measured = read_case_table(options.measurements) if options.measurements else {}
         report = Report(title=f"Evaluation of {schema.task}")
+        if outcomes:
+            check_questions(options, schema, measured, outcomes, known=table)
         results, second = compare_labels(options, schema, report, table) if options.labels else (Results(), Results())
     except Refusal as refusal:
         raise Stop(str(refusal)) from refusal
-    known = {name: row_of(case.facts, table.get(case.name, {})) for name, case in results.read.items()}
+    known = {
+        name: {
+            **({"scan_range": case.scan_range} if case.scan_range else {}),
+            **row_of(case.facts, table.get(case.name, {})),
+        }
+        for name, case in results.read.items()
+    }
     answered = {source: each for source, each in results.comparisons.items() if each}
     if answered:
         add_overlap(report, schema, answered)
         add_agreement(report, schema, answered)
-    add_levels(report, results, known, searched=options.own_slice or schema is L3_SLICE)
+    add_levels(report, schema, results, known, searched=options.own_slice or schema is L3_SLICE)
     if answered:
         add_subgroups(report, schema, answered, groupings, known)
     if options.labels:
         add_readers(report, schema, second)
-    if outcomes:
-        if not measured and answered:
+    if outcomes and not measured and not answered:
+        report.facts.append("Nothing was measured, so nothing is said of outcomes.")
+    elif outcomes:
+        if not measured:
             source, cases = next(iter(answered.items()))
-            measured = measurements_of(cases, unit_of(schema)[1].replace("²", "2").replace("³", "3"), known)
+            measured = measurements_of(cases, schema, _column_unit(schema), known)
             report.facts.append(f"Outcomes are held against the measurements of {source}.")
         people = merged([table, known, outcomes])
         rows = {case: row_of(PatientFacts(), {**people.get(case, {}), **row}) for case, row in measured.items()}
-        questions = questions_of(options, measured, outcomes)
-        check(questions, rows)
+        questions = questions_of(options, dict.fromkeys(name for row in measured.values() for name in row), outcomes)
+        check(questions, dict.fromkeys(name for row in rows.values() for name in row))
         spare = set(outcomes) - set(measured)
         if spare:
             report.facts.append(f"{len(spare)} rows of the outcomes name no measured case, such as {min(spare)}.")
@@ -126,19 +145,48 @@ def compare_labels(
     return results, second
 
 
-def questions_of(options: argparse.Namespace, measured: Mapping[str, Row], outcomes: Mapping[str, Row]) -> Questions:
+def check_questions(
+    options: argparse.Namespace,
+    schema: LabelSchema,
+    measured: Mapping[str, Row],
+    outcomes: Mapping[str, Row],
+    *,
+    known: Mapping[str, Row],
+) -> None:
+    """Refuse what cannot be asked before cases are compared, which may take hours.
+
+    Raises:
+        Stop: a question is none, or about a column that cannot be there.
+    """
+    columns = dict.fromkeys(name for row in measured.values() for name in row)
+    columns = columns or dict.fromkeys(measurement_columns(schema, _column_unit(schema)))
+    there = {**columns, **dict.fromkeys(PatientFacts.__dataclass_fields__), BMI: None}
+    for rows in (known, outcomes):
+        there |= dict.fromkeys(name for row in rows.values() for name in row)
+    check(questions_of(options, columns, outcomes), there)
+
+
+def _column_unit(schema: LabelSchema) -> str:
+    return unit_of(schema)[1].replace("²", "2").replace("³", "3")
+
+
+def questions_of(options: argparse.Namespace, columns: Collection[str], outcomes: Mapping[str, Row]) -> Questions:
     """What is asked of the outcomes; by default every measurement of this evaluation is correlated with all of them.
+
+    Args:
+        options: of the command line.
+        columns: the measurements that there are.
+        outcomes: the tables of outcomes.
 
     Raises:
         Stop: measurements of a table are to be chosen.
     """
-    columns = dict.fromkeys(name for row in measured.values() for name in row)
     if options.measurements and not options.measure:
         raise Stop(f"Name the measurements that count with --measure; there are: {', '.join(columns)}.")
     others = dict.fromkeys(name for row in outcomes.values() for name in row)
     own = ("case", "file", *PatientFacts.__dataclass_fields__)
     return Questions(
-        measures=options.measure or list(columns),
+        measures=chosen_columns(options.measure, columns) or list(columns),
         others=[
             name
             for name in others
@@ -192,21 +240,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--facts",
         type=Path,
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="CSV",
         help="a column case, and sex, age_years, height_m, weight_kg, scan_range, variant or any other",
     )
     parser.add_argument(
         "--subgroup",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="COLUMN",
         help="more groups: a column of the facts, or COLUMN>NUMBER (always: sex, age, BMI and scan range)",
     )
     asked = parser.add_argument_group("outcomes and other measurements of the patients")
     asked.add_argument(
-        "--outcomes", type=Path, action="append", default=[], metavar="CSV", help="a column case, and any others"
+        "--outcomes",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="CSV",
+        help="a column case, and any others",
     )
     asked.add_argument(
         "--measurements",
@@ -214,7 +270,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="CSV",
         help="of the CTs, such as analysis.csv; else those of the first source",
     )
-    asked.add_argument("--measure", nargs="+", default=[], metavar="COLUMN", help="measurements that count")
+    asked.add_argument(
+        "--measure", nargs="+", default=[], metavar="COLUMN", help="measurements that count, or patterns such as *_cm2"
+    )
     asked.add_argument("--outcome", nargs="+", default=[], metavar="COLUMN", help="outcomes that are yes or no")
     asked.add_argument(
         "--adjust", nargs="*", default=["age_years", "sex"], metavar="COLUMN", help="covariates (default: age and sex)"

@@ -1,15 +1,16 @@
-"""How far off the slice of L3 was found, by anatomic variant: Figure 4 and Table 3 of Ha 2021."""
+"""How far off the slice of L3 was found, by anatomic variant, and what that does to areas: Ha 2021, Tables 2 and 3."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from lib.anatomy.levels import SUCCESS_MM
-from lib.evaluation.estimates import Estimate, Spread, Test, finite, proportion, spread
+from lib.evaluation.agreement_summary import Agreement, BlandAltman, agree, bland_altman
+from lib.evaluation.estimates import Estimate, Spread, Test, Values, finite, finite_pairs, proportion, spread
 from lib.evaluation.groups import independent_test
 
 NORMAL = "normal"
@@ -63,19 +64,99 @@ class LevelSummary:
     success_test: Test
 
 
+@dataclass(frozen=True, kw_only=True)
+class LevelSizes:
+    """The size of a structure on the slice that was found against that on the true slice, in a group of cases.
+
+    Attributes:
+        group: its name.
+        agreement: of the sizes.
+        difference_percent: bias and limits of ``100 (found - reference) / mean of both`` (Ha 2021, Table 3).
+        error_test: Student's t-test of the error in % against the group that this one is compared with: slices that
+            were not found against those that were, variants against the normal anatomy.
+    """
+
+    group: str
+    agreement: Agreement
+    difference_percent: BlandAltman
+    error_test: Test
+
+
+def summarise_sizes(errors: Sequence[LevelError], reference: Values, found: Values) -> list[LevelSizes]:
+    """The groups of :func:`summarise_levels`, and cases whose slice was found or not (Ha 2021, Tables 2 and 3).
+
+    Args:
+        errors: of the cases that have sizes.
+        reference: their sizes on the true slice.
+        found: their sizes on the slice that was found.
+
+    Raises:
+        ValueError: the numbers of cases differ.
+    """
+    pairs = list(zip(reference, found, strict=True))
+    sizes = {each.case: pair for each, pair in zip(errors, pairs, strict=True)}
+    near, far = f"within {SUCCESS_MM:g} mm", "farther off"
+    groups = _groups(errors)
+    groups |= {near: [each for each in errors if each.success], far: [each for each in errors if not each.success]}
+    against = {far: near, **{name: _NORMAL_GROUP for name in groups if name not in ("all", _NORMAL_GROUP, near, far)}}
+    summaries = []
+    for name, members in groups.items():
+        if not members:
+            continue
+        x, y = finite_pairs(*_columns(sizes, members))
+        test = Test(why_not="it is what other groups are compared with")
+        if name in against:
+            own, other = (_errors_percent(*_columns(sizes, groups[each])) for each in (name, against[name]))
+            test = _t_test(own, other)
+        middle = (x + y) / 2
+        summaries.append(
+            LevelSizes(
+                group=name,
+                agreement=agree(list(x), list(y), relative=True),
+                difference_percent=bland_altman(100 * (y - x)[middle > 0] / middle[middle > 0]),
+                error_test=test,
+            )
+        )
+    return summaries
+
+
+def _columns(
+    sizes: Mapping[str, tuple[float | None, float | None]], errors: Sequence[LevelError]
+) -> tuple[list[float | None], list[float | None]]:
+    return [sizes[each.case][0] for each in errors], [sizes[each.case][1] for each in errors]
+
+
+def _errors_percent(reference: Values, found: Values) -> np.ndarray:
+    x, y = finite_pairs(reference, found)
+    return np.asarray(100 * np.abs(y - x)[x > 0] / x[x > 0])
+
+
+_NORMAL_GROUP = "normal anatomy"
+
+
+def _groups(errors: Sequence[LevelError]) -> dict[str, list[LevelError]]:
+    """All, the normal anatomy, all variants together, and each variant."""
+    variants = [each for each in errors if each.variant not in (None, NORMAL)]
+    names = sorted({each.variant for each in variants if each.variant is not None})
+    return {
+        "all": list(errors),
+        _NORMAL_GROUP: [each for each in errors if each.variant == NORMAL],
+        "anatomic variants": variants,
+        **{name: [each for each in variants if each.variant == name] for name in names},
+    }
+
+
 def summarise_levels(errors: Sequence[LevelError]) -> list[LevelSummary]:
     """All cases of a source, the normal anatomy, all variants together, and each variant.
 
     Groups without a case are left out; cases of unknown anatomy count among all only.
     """
-    normal = [each for each in errors if each.variant == NORMAL]
-    variants = [each for each in errors if each.variant not in (None, NORMAL)]
-    groups = {"all": list(errors), "normal anatomy": normal, "anatomic variants": variants}
-    names = sorted({each.variant for each in variants if each.variant is not None})
-    groups |= {name: [each for each in variants if each.variant == name] for name in names}
-    compared = ("anatomic variants", *names)
+    groups = _groups(errors)
+    normal = groups[_NORMAL_GROUP]
     return [
-        _summarise(name, members, normal if name in compared else None) for name, members in groups.items() if members
+        _summarise(name, members, None if name in ("all", _NORMAL_GROUP) else normal)
+        for name, members in groups.items()
+        if members
     ]
 
 

@@ -17,6 +17,12 @@ _CASES_BY_VARIABLE = 2
 """Fewer cases of either outcome than this for each variable are no basis for a fit at all."""
 
 
+_NO_FIT = (
+    "the fit does not converge: the variables tell the outcomes apart, or one of them follows from the others, as a "
+    "total does from its parts"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OddsRatio:
     """Of one variable of a model.
@@ -82,9 +88,9 @@ def fit_logistic(outcome: Sequence[bool | None], variables: Mapping[str, Values]
             except (PerfectSeparationError, PerfectSeparationWarning):
                 why = "the variables tell the outcomes apart without error, so odds ratios have no bound"
             except (ConvergenceWarning, np.linalg.LinAlgError):
-                why = "the fit does not converge: the variables may tell the outcomes apart, or each other"
+                why = _NO_FIT
     if not why and not np.isfinite(fit.bse).all():
-        why = "the fit does not converge: the variables may tell the outcomes apart, or each other"
+        why = _NO_FIT
     if why:
         none = OddsRatio(ratio=Estimate(why_not=why), test=Test(why_not=why))
         return LogisticModel(

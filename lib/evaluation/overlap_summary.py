@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lib.evaluation.comparison import MEAN, OVERLAP, CaseComparison
+from lib.evaluation.comparison import OVERLAP, CaseComparison
 from lib.evaluation.estimates import Estimate, Spread, mean, pearson, proportion, spread
 
 GOOD_DICE = 0.90
@@ -55,7 +55,7 @@ def _summarise(cases: Sequence[CaseComparison], row: str, members: Sequence[str]
     good = sum(value >= GOOD_DICE for value in dice.values())
     worst_case = min(dice, key=lambda name: dice[name], default="")
     held = [one.quality for case in cases for name in members if (one := case.structures.get(name)) and one.quality]
-    correlation = Estimate(why_not="of several structures" if row != MEAN else "of all classes: see each")
+    correlation = Estimate(why_not="each structure has one of its own")
     if len(members) == 1:
         both = [one for case in cases if (one := case.structures.get(row))]
         correlation, _ = pearson([one.reference_size for one in both], [one.found_size for one in both])

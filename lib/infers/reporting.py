@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SARCOPENIA, STORED_SCHEMAS
+from lib.anatomy.schemas import L3_MUSCLE, L3_SLICE, L3_TISSUE, SARCOPENIA, STORED_SCHEMAS
 from lib.images import CTImage, PatientFacts, read_ct
 from lib.images.files import read_volume
 from lib.infers.options import InferOptions
@@ -155,8 +155,14 @@ def _of_labels(
         arrays = {L3_MUSCLE.task: arrays[L3_MUSCLE.task]}
     used = [revisions[task] for task in arrays]
     several = sorted({index for task in arrays for index in slices[task]})
+    level = ""
     if len(several) > 1:
-        warnings.append(f"Slices {', '.join(map(str, several))} are labelled; the one with most of it is reported.")
+        marked = _marked_slice(image, store.current_revision(case, L3_SLICE.task))
+        which = "the one with most of it"
+        if marked in several:
+            which, level = "the one that is marked as that of L3", "L3, as somebody marked it"
+            arrays = {task: _only_slice(image, array, marked) for task, array in arrays.items()}
+        warnings.append(f"{len(several)} slices ({several[0]} to {several[-1]}) are labelled; {which} is reported.")
     label, schema = next(iter(arrays.values())), STORED_SCHEMAS[next(iter(arrays))]
     if len(arrays) > 1:
         schema, label = SARCOPENIA, np.zeros(image.shape, np.uint8)
@@ -183,6 +189,7 @@ def _of_labels(
         composition=found.composition,
         judgement=found.judgement,
         facts=facts,
+        level=level,
     )
     warnings += found.judgement.warnings
     return case_report(case, measured, _origin(store, used), warnings=warnings, cutoffs=cutoffs)
@@ -219,6 +226,22 @@ def _array(image: CTImage, revision: Revision) -> npt.NDArray[np.uint8]:
     if array.shape != image.shape:
         raise Refusal(f"The label of {revision.task} has another shape than the image; nothing can be reported.")
     return array.astype(np.uint8)
+
+
+def _marked_slice(image: CTImage, levels: Revision | None) -> int | None:
+    """The slice that a label of ``l3_slice`` marks as that of L3, if it marks one and no more."""
+    if levels is None:
+        return None
+    marked = labelled_slices(image, _array(image, levels) == L3_SLICE.ids["l3_slice"])
+    return marked[0] if len(marked) == 1 else None
+
+
+def _only_slice(image: CTImage, label: npt.NDArray[np.uint8], index: int | None) -> npt.NDArray[np.uint8]:
+    """A label with nothing on the other slices."""
+    place = (slice(None),) * image.foot_to_head_axis + (index,)
+    kept = np.zeros_like(label)
+    kept[place] = label[place]
+    return kept
 
 
 def _most(image: CTImage, label: npt.NDArray) -> int:

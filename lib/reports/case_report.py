@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ L3_CUTOFFS: tuple[str, ...] = tuple(cutoff.name for cutoff in CUTOFFS if cutoff.
 """What a report may be judged by."""
 PHANTOM = "Digital phantom, not a patient."
 _NONE = "-"
+_PARAMETER = re.compile(r" \(params\.\w+\)")
+"""Which parameter of a request would help; whoever reads a page makes no request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +186,7 @@ def case_report(
             if call.cutoff in cutoffs
         ),
         not_judged=tuple(_not_judged(judgement, cutoffs)),
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(dict.fromkeys(_PARAMETER.sub("", sentence) for sentence in warnings)),
         phantom=bool(measured.facts.phantom),
     )
 

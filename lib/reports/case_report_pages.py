@@ -16,7 +16,7 @@ from lib.reports.pages import data_url, render
 from lib.reports.written_page import A4_INCHES, MARGIN, NORMAL, Column
 
 _PANEL_INCHES = (2.35, 2.9)
-_LEGEND_INCHES = 0.5
+_LEGEND_INCHES = 0.6
 _TINY, _SMALL, _HEAD = 5.6, 6.6, 9.0
 _RED, _GREY = "#a02c00", "#555555"
 
@@ -112,14 +112,14 @@ def _pictures(figure: Figure, column: Column, panels: tuple[Panel, ...]) -> None
 
 
 def _picture(panel: Panel) -> bytes:
-    wide, high = fitted(panel, 4.6, 5.6)
+    wide, high = fitted(panel, 3.4, 4.2)  # about as wide as it is shown, so that its words can be read
     total = high + 0.4 + _LEGEND_INCHES
     figure = Figure(figsize=(max(wide, 3.4), total), facecolor="white")
     FigureCanvasAgg(figure)
     across = max(wide, 3.4)
     place = ((across - wide) / 2 / across, _LEGEND_INCHES / total, wide / across, high / total)
     draw_panel(figure.add_axes(place), panel)
-    return _saved(figure, "png", dpi=110)
+    return _saved(figure, "png", dpi=150)
 
 
 def _saved(figure: Figure, kind: str, **options: Any) -> bytes:

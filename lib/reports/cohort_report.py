@@ -38,6 +38,7 @@ _FEWEST = 10
 _LIMIT = 3.5
 _MOST_DOUBTFUL = 0.05
 _FEWEST_BINS = 8
+_FEWEST_FOR_QUARTILES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ def cohort_report(rows: Sequence[Mapping[str, Any]]) -> CohortReport:
         reasons.setdefault(str(row["case"]), []).append(f"It failed: {row.get('reason') or 'no reason is known'}")
     values: dict[str, dict[str, list[float]]] = {}
     notes: list[str] = []
+    few: dict[str, list[str]] = {}
     summary: list[tuple[str, str, str, str, str]] = []
     for measure, words in MEASURES.items():
         for sex, whose in _SEXES.items():
@@ -100,13 +102,11 @@ def cohort_report(rows: Sequence[Mapping[str, Any]]) -> CohortReport:
                 continue
             found = [value for _, value in known]
             values.setdefault(measure, {})[sex] = found
-            summary.append(
-                (words, whose, str(len(found)), _median(found), f"{_said(min(found))} to {_said(max(found))}")
-            )
+            summary.append((words, whose, str(len(found)), _median(found), _range(found)))
             if measure == "doubt":
                 continue
             if len(found) < _FEWEST:
-                notes.append(f"{words}, {whose}: {len(found)} cases are too few to tell outliers.")
+                few.setdefault(f"{whose} ({len(found)})", []).append(words)
                 continue
             middle = statistics.median(found)
             spread = statistics.median(abs(value - middle) for value in found)
@@ -119,6 +119,7 @@ def cohort_report(rows: Sequence[Mapping[str, Any]]) -> CohortReport:
                 if 0.6745 * abs(value - middle) / spread > _LIMIT:
                     text = f"{words} is {_said(value)}; the median of {len(found)} {whose} is {_said(middle)}"
                     reasons.setdefault(case, []).append(text)
+    notes += [f"Fewer than {_FEWEST} {group} are too few to tell outliers: {', '.join(few[group])}." for group in few]
     for case, doubt in _doubtful(analysed):
         reasons.setdefault(case, []).append(f"Among the most doubtful answers: doubt {doubt:.2f}")
     for row in analysed:
@@ -190,17 +191,18 @@ def _page(report: CohortReport) -> Figure:
         ]
         _histograms([figure.add_axes(place) for place in places], report, size=6)
         column.skip_inches(2 * space + 0.15)
-    column.row(
-        [
-            ("Measurement", 0, 3),
-            ("Whose", 3, 1),
-            ("Cases", 4, 0.5),
-            ("Median (quartiles)", 4.5, 1.5),
-            ("Range", 6, 1.2),
-        ],
-        size=7,
-        weight="bold",
-    )
+    if report.summary:
+        column.row(
+            [
+                ("Measurement", 0, 3),
+                ("Whose", 3, 1),
+                ("Cases", 4, 0.5),
+                ("Median (quartiles)", 4.5, 1.5),
+                ("Range", 6, 1.2),
+            ],
+            size=7,
+            weight="bold",
+        )
     for line in report.summary:
         column.row(list(zip(line, (0, 3, 4, 4.5, 6), (3, 1, 0.5, 1.5, 1.2), strict=True)), size=6.4)
     column.skip_inches(0.1)
@@ -226,7 +228,8 @@ def _histograms(every: list[Axes], report: CohortReport, *, size: float = 8) -> 
         axes.set_ylabel("cases", fontsize=size)
         axes.tick_params(labelsize=size)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize=size - 0.5, frameon=False)
+        axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # so that the legend covers no bar
+        axes.legend(fontsize=size - 0.5, frameon=False, loc="upper right", ncols=min(2, len(by_sex)))
         axes.spines[["top", "right"]].set_visible(False)
     for axes in every[len(report.values) :]:
         axes.remove()
@@ -261,8 +264,14 @@ def _number(row: Mapping[str, Any], column: str) -> float | None:
 
 
 def _median(values: Sequence[float]) -> str:
+    if len(values) < _FEWEST_FOR_QUARTILES:
+        return _said(statistics.median(values))
     low, middle, high = (float(np.percentile(values, share)) for share in (25, 50, 75))
     return f"{_said(middle)} ({_said(low)} to {_said(high)})"
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{_said(min(values))} to {_said(max(values))}" if len(values) > 1 else "-"
 
 
 def _said(value: float) -> str:

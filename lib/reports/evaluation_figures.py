@@ -100,10 +100,12 @@ def box_figure(values: Mapping[str, Mapping[str, Sequence[float]]], *, label: st
             axes.axvline(line, color="black", linestyle=":", linewidth=1)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
-        if len(sources) > 1:
-            _legend_above(
-                figure, [Patch(facecolor=_colour(i), edgecolor="black", label=s) for i, s in enumerate(sources)]
-            )
+        counts = {source: max(map(len, each.values()), default=0) for source, each in values.items()}
+        handles = [
+            Patch(facecolor=_colour(i), edgecolor="black", label=f"{source} (n = {counts[source]})")
+            for i, source in enumerate(sources)
+        ]
+        _legend_above(figure, handles)
     return figure
 
 
@@ -127,12 +129,12 @@ def agreement_figure(panels: Mapping[str, tuple[Values, Values, Agreement]], *, 
                 axes.plot(
                     [low, high], [slope * low + offset, slope * high + offset], color=COLOURS[5], label="regression"
                 )
-            axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=title)
+            r = "r not defined" if agreement.r.value is None else f"r = {agreement.r.value:.3f}".replace("-", "−")
+            axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+            axes.set_title(f"{title}\n{r}, n = {agreement.cases}")
             axes.set_xlabel(f"{quantity}, reference ({unit})")
             axes.set_ylabel(f"{quantity}, found ({unit})")
-            r = "r not defined" if agreement.r.value is None else f"r = {agreement.r.value:.3f}"
-            axes.text(0.97, 0.04, f"{r}\nn = {agreement.cases}", transform=axes.transAxes, ha="right", va="bottom")
-            axes.legend(loc="upper left", frameon=False)
+            axes.legend(loc="best", frameon=False)
     return figure
 
 
@@ -151,7 +153,7 @@ def bland_altman_figure(panels: Mapping[str, tuple[Values, Values, Agreement]], 
                 axes.axhline(value.value, color="black" if name == "bias" else COLOURS[5], linestyle=style, linewidth=1)
                 if value.low is not None and value.high is not None:
                     axes.axhspan(value.low, value.high, color="#bbbbbb", alpha=0.3, linewidth=0)
-            axes.set(title=title)
+            axes.set_title(f"{title}\nn = {agreement.cases}")
             axes.set_xlabel(f"{quantity}, mean of both ({unit})")
             axes.set_ylabel(f"found − reference ({unit})")
             axes.margins(y=0.25)
@@ -299,5 +301,6 @@ def heat_map_figure(values: Mapping[str, Mapping[str, tuple[Estimate, Test]]], *
         axes.set_xticks(range(len(groups)), groups)
         axes.set_yticks(range(len(names)), [with_unit(name) for name in names])
         axes.set_title(title)
+        axes.set_xlabel("* p < 0.05, not corrected", fontsize=8)
         figure.colorbar(image, label="Pearson r")
     return figure

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lib.anatomy.levels import SUCCESS_MM
 from lib.evaluation.agreement_summary import Agreement
 from lib.evaluation.groups import Groups
-from lib.evaluation.level_errors import LevelSummary
+from lib.evaluation.level_errors import LevelSizes, LevelSummary
 from lib.evaluation.overlap_summary import GOOD_DICE, OverlapSummary
 from lib.evaluation.paired import Paired
 from lib.reports.statistics_table import Cell, Table, estimate, number, p_text, spread, test, text
@@ -149,36 +149,27 @@ def paired_table(
     )
 
 
-def groups_table(
-    rows: Sequence[tuple[str, str, str, Groups]],
-    *,
-    name: str = "subgroups",
-    title: str = "Dice in groups of patients (Lee 2021, Table S2)",
-    value: str = "Dice",
-    digits: int = 3,
-) -> Table:
+def groups_table(rows: Sequence[tuple[str, str, str, Groups]]) -> Table:
     """Lee 2021, Table S2: Dice by sex, age, BMI, scan range or anything else.
 
     Args:
         rows: source, structure, what the groups are made by, and the groups.
-        name: of the table.
-        title: of the table.
-        value: what is compared, with its unit.
-        digits: to how many.
     """
     cells = []
     for source, structure, by, found in rows:
         tested: Cell = test(found.test)
         for index, (group, each) in enumerate(found.groups.items()):
             last = tested if index == 0 else _BLANK
-            cells.append([*(text(word) for word in (source, structure, by, group)), spread(each, digits), last])
+            cells.append(
+                [*(text(word) for word in (source, structure, by, group)), number(each.cases), spread(each, 3), last]
+            )
         if found.unknown:
             unknown = [*(text(word) for word in (source, structure, by, "not known"))]
-            cells.append([*unknown, Cell(text=f"{found.unknown} cases", values={"cases": found.unknown}), _BLANK])
+            cells.append([*unknown, number(found.unknown), _BLANK, _BLANK])
     return Table(
-        name=name,
-        title=title,
-        columns=["source", "structure", "by", "group", value, "p"],
+        name="subgroups",
+        title="Dice in groups of patients (Lee 2021, Table S2)",
+        columns=["source", "structure", "by", "group", "cases", "Dice", "p"],
         rows=cells,
         notes=["p: Student's t-test between two groups, one-way analysis of variance between more; not corrected."],
     )
@@ -208,6 +199,43 @@ def levels_table(summaries: Mapping[str, Sequence[LevelSummary]]) -> Table:
             for each in summary
         ],
         notes=["A case in which no L3 was found counts as a failure and has no distance."],
+    )
+
+
+def level_sizes_table(rows: Sequence[tuple[str, str, LevelSizes]], *, size: str, unit: str) -> Table:
+    """Ha 2021, Tables 2 and 3: sizes on the slice that was found, by where it lies and by anatomic variant.
+
+    Args:
+        rows: source, structure, and a group of cases.
+        size: what of a structure is measured: ``area`` or ``volume``.
+        unit: its unit.
+    """
+    columns = ["source", "structure", "group", "cases", f"reference ({unit})", f"found ({unit})", "p (paired t)"]
+    columns += [f"{size} error (%)", "p of error (t)", "difference (%)", "lower limit (%)", "upper limit (%)"]
+    return Table(
+        name="size_error_by_level",
+        title=f"{size.capitalize()} by where the slice lies and by anatomy (Ha 2021, Tables 2 and 3)",
+        columns=columns,
+        rows=[
+            [
+                *(text(each) for each in (source, structure, one.group)),
+                number(one.agreement.cases),
+                spread(one.agreement.reference, 2),
+                spread(one.agreement.found, 2),
+                test(one.agreement.difference_test),
+                spread(one.agreement.error_percent, 2) if one.agreement.error_percent else number(None),
+                test(one.error_test),
+                estimate(one.difference_percent.bias, 2),
+                estimate(one.difference_percent.lower, 2),
+                estimate(one.difference_percent.upper, 2),
+            ]
+            for source, structure, one in rows
+        ],
+        notes=[
+            f"p of error: slices farther off than {SUCCESS_MM:g} mm against the others, variants against the normal "
+            "anatomy; not corrected.",
+            "Difference is found minus reference in % of the mean of both, with its 95 % limits of agreement.",
+        ],
     )
 
 

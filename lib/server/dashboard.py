@@ -20,6 +20,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from PIL import Image
 
+from lib.anatomy.levels import SUCCESS_MM
 from lib.images import read_ct
 from lib.infers.reporting import REPORTED
 from lib.models import Registry
@@ -214,7 +215,8 @@ def _versions(registry: Registry, task: str) -> list[dict[str, Any]]:
             continue
         manifest = version.manifest
         history = histories.get(manifest.variant, ())
-        dice = manifest.metrics.get("pooled", {}).get("mean_dice", {})
+        pooled = manifest.metrics.get("pooled", {})
+        dice, levels = pooled.get("mean_dice", {}), pooled.get("scores", {}).get("l3")
         rows.append(
             {
                 "name": name,
@@ -225,7 +227,7 @@ def _versions(registry: Registry, task: str) -> list[dict[str, Any]]:
                 "patients": len(manifest.patients),
                 "phantoms": manifest.phantoms,
                 "variant": manifest.variant,
-                "dice": _number(dice.get("mean")),
+                "dice": _number(dice.get("mean")) if levels is None else f"L3 within {SUCCESS_MM:g} mm: {levels:.1%}",
                 "worst": _number(dice.get("minimum")),
             }
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lib.anatomy.schemas import LabelSchema
+from lib.anatomy.schemas import L3_SLICE, LabelSchema
 from lib.images import CTImage, PatientFacts, read_ct
 from lib.images.files import image_suffix, read_volume
 from lib.refusals import Refusal
@@ -33,6 +33,7 @@ class LabelledCase:
         drawn: the classes that the label judges, ``None`` for all; others are not judged in a partial label.
         facts: what is known of the patient.
         patient: whose it is.
+        scan_range: whether the image reaches up to T12, "" where that is not known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LabelledCase:
     drawn: tuple[str, ...] | None = None
     facts: PatientFacts = field(default_factory=PatientFacts)
     patient: str = ""
+    scan_range: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,30 @@ def case_of(store: CaseStore, revision: Revision) -> LabelledCase:
         drawn=revision.names if revision.partial else None,
         facts=store.case_facts(revision.image_id),
         patient=store.patient(revision.image_id),
+        scan_range=scan_range_of(store.current_revision(revision.image_id, L3_SLICE.task)),
     )
+
+
+def scan_range_of(levels: Revision | None) -> str:
+    """Whether a CT reaches up to T12 (Lee 2021, section 2.6), from the vertebrae that somebody marked in it.
+
+    It does not where the highest marked vertebra is a lumbar one with less than its own height of image above it;
+    with more, vertebrae may be in view that nobody marked, and nothing is said.
+
+    Args:
+        levels: the label of ``l3_slice``, if there is one.
+    """
+    marked = [name for name in levels.names if name.startswith("vertebra_")] if levels else []
+    if levels is None or not marked:
+        return ""
+    if any(name.startswith("vertebra_T") for name in marked):
+        return "T12 or above"
+    label, affine, _ = read_volume(levels.path)
+    upright = CTImage(hu=label.astype(np.int16), affine=affine).canonical().hu
+    vertebrae = np.isin(upright, [L3_SLICE.ids[name] for name in marked])
+    top = int(np.flatnonzero(vertebrae.any(axis=(0, 1)))[-1])
+    height = int((upright == np.max(upright[:, :, top] * vertebrae[:, :, top])).any(axis=(0, 1)).sum())
+    return "below T12" if upright.shape[2] - 1 - top < height else ""
 
 
 def cases_of_folder(labels: Path, images: Path | None) -> list[LabelledCase]:

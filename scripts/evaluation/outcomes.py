@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from statsmodels.stats.multitest import multipletests
 
-from lib.evaluation.comparison import CaseComparison
+from lib.anatomy.schemas import MUSCLE_GROUPS, LabelSchema
+from lib.evaluation.comparison import TOTAL, CaseComparison
 from lib.evaluation.cut_offs import CutOff, regression_cut_off
 from lib.evaluation.diagnosis import diagnose
 from lib.evaluation.estimates import Estimate, Test, Values, finite, finite_pairs, pearson
 from lib.evaluation.logistic import LogisticModel, fit_logistic
 from lib.evaluation.roc import RocComparison, compare_rocs
-from lib.reports.evaluation_figures import cut_off_figure, heat_map_figure, roc_figure
+from lib.reports.evaluation_figures import cut_off_figure, heat_map_figure, roc_figure, with_unit
 from lib.reports.outcome_tables import correlation_table, cut_off_table, diagnosis_table, logistic_table, roc_table
 from scripts.command import Stop
 from scripts.evaluation.report import Report
@@ -114,29 +116,55 @@ class Questions:
     regressions: Sequence[Regression]
 
 
-def measurements_of(cases: Sequence[CaseComparison], unit: str, known: Mapping[str, Row]) -> dict[str, Row]:
-    """The sizes and HU of a source's answers as columns, sizes also by height squared."""
+def measurements_of(
+    cases: Sequence[CaseComparison], schema: LabelSchema, unit: str, known: Mapping[str, Row]
+) -> dict[str, Row]:
+    """The sizes and HU of a source's answers as columns, sizes also by height squared; groups of muscles as sums."""
+    groups = muscle_groups(schema)
     found: dict[str, Row] = {}
     for case in cases:
         height = number_in(known.get(case.case, {}).get("height_m"))
+        sizes = {name: one.found_size for name, one in case.structures.items()}
+        for group, members in groups.items():
+            if all(name in sizes for name in members):
+                sizes[group] = sum(sizes[name] for name in members)
         row: dict[str, str] = {}
-        for name, one in case.structures.items():
-            row[f"{name}_{unit}"] = str(one.found_size)
+        for name, size in sizes.items():
+            row[f"{name}_{unit}"] = str(size)
             if height:
-                row[f"{name}_{unit}_m2"] = str(one.found_size / height**2)
-            if one.found_hu is not None:
-                row[f"{name}_hu"] = str(one.found_hu)
+                row[f"{name}_{unit}_m2"] = str(size / height**2)
+            if name in case.structures and (hu := case.structures[name].found_hu) is not None:
+                row[f"{name}_hu"] = str(hu)
         found[case.case] = row
     return found
 
 
-def check(questions: Questions, rows: Mapping[str, Row]) -> None:
+def measurement_columns(schema: LabelSchema, unit: str) -> list[str]:
+    """The columns that :func:`measurements_of` can have."""
+    names = [*schema.names, TOTAL, *muscle_groups(schema)]
+    return [f"{name}_{ending}" for ending in (unit, f"{unit}_m2", "hu") for name in names]
+
+
+def muscle_groups(schema: LabelSchema) -> dict[str, list[str]]:
+    """The groups of Kim 2024, Figure 8, as the names of columns to their muscles."""
+    found: dict[str, list[str]] = {}
+    for each in schema:
+        if each.group in MUSCLE_GROUPS:
+            found.setdefault(f"{each.group}_muscles", []).append(each.name)
+    return found
+
+
+def chosen_columns(wanted: Sequence[str], there: Collection[str]) -> list[str]:
+    """The columns that a user named, also by patterns such as ``*_cm3_m2``; one that fits nothing stays as it is."""
+    return list(dict.fromkeys(name for each in wanted for name in fnmatch.filter(there, each) or [each]))
+
+
+def check(questions: Questions, there: Collection[str]) -> None:
     """See that every column that is asked about is there.
 
     Raises:
         Stop: one is not; the sentence names those that are.
     """
-    there = dict.fromkeys(name for row in rows.values() for name in row)
     asked = [*questions.measures, *questions.outcomes, *questions.others, *questions.adjust]
     asked += [call.measure for call in questions.calls]
     asked += [name for each in questions.regressions for name in (each.measure, each.reference)]
@@ -183,7 +211,7 @@ def _add_correlations(report: Report, questions: Questions, patients: Sequence[R
             caption = f"Correlation with {other}; * p < 0.05, not corrected (Kim 2024, Figures 7 and 8)."
             report.figures[f"heat_map_{number + 1}"] = (
                 caption,
-                heat_map_figure(values, title=f"Correlation with {other}"),
+                heat_map_figure(values, title=f"Correlation with {with_unit(other)}"),
             )
     if rows:
         report.tables.append(correlation_table(rows))

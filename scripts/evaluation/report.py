@@ -17,7 +17,7 @@ from lib.disk import make_folder, write_file
 from lib.evaluation.agreement_summary import Agreement, agree
 from lib.evaluation.comparison import MEAN, OVERLAP, TOTAL, CaseComparison
 from lib.evaluation.groups import compare_groups
-from lib.evaluation.level_errors import summarise_levels
+from lib.evaluation.level_errors import summarise_levels, summarise_sizes
 from lib.evaluation.overlap_summary import GOOD_DICE, summarise_overlap
 from lib.evaluation.paired import compare_pairs
 from lib.reports import evaluation_tables as tables
@@ -197,11 +197,14 @@ def add_agreement(
         report.tables.append(tables.agreement_table(rows, name=name, title=title))
 
 
-def add_levels(report: Report, results: Results, known: Mapping[str, Row], *, searched: bool) -> None:
+def add_levels(
+    report: Report, schema: LabelSchema, results: Results, known: Mapping[str, Row], *, searched: bool
+) -> None:
     """Distances of the slice, and errors of areas where it was found and where not.
 
     Args:
         report: to add to.
+        schema: of the task.
         results: with the distances.
         known: of each case, with its ``variant``.
         searched: whether the slice was searched for; where it was given, only those that are elsewhere tell anything.
@@ -222,20 +225,17 @@ def add_levels(report: Report, results: Results, known: Mapping[str, Row], *, se
                     boxes[source].setdefault(group, []).append(error.distance_mm)
     report.figures["levels"] = ("Distance to the slice of L3 (Ha 2021, Figure 4).", levels_figure(boxes))
     rows = []
+    size, unit = unit_of(schema)
     for source, errors in named.items():
-        success = {each.case: "found within 10 mm" if each.success else "farther off" for each in errors}
-        for structure in dict.fromkeys(name for case in results.comparisons[source] for name in case.structures):
-            cases = results.comparisons[source]
-            values = [case.value(structure, "error_percent") for case in cases]
-            found = compare_groups(values, [success.get(case.case) for case in cases])
-            rows.append((source, structure, "slice of L3", found))
+        cases = {case.case: case for case in results.comparisons[source]}
+        own = [each for each in errors if each.case in cases]
+        for structure in dict.fromkeys(name for case in cases.values() for name in case.structures):
+            sides = [
+                [cases[each.case].value(structure, f"{side}_size") for each in own] for side in ("reference", "found")
+            ]
+            rows += [(source, structure, each) for each in summarise_sizes(own, *sides)]
     if rows:
-        report.tables.append(
-            tables.groups_table(
-                rows, name="size_error_by_level", title="Error of the area by where the slice lies (Ha 2021, Table 2)",
-                value="area error (%)", digits=2,
-            )
-        )  # fmt: skip
+        report.tables.append(tables.level_sizes_table(rows, size=size, unit=unit))
 
 
 def add_subgroups(

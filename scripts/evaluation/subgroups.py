@@ -10,9 +10,9 @@ from lib.images import PatientFacts
 from scripts.command import Stop
 from scripts.evaluation.tables import Row, number_in
 
-DEFAULT = ("sex", "age_years>70", "bmi_kg_m2>23", "scan_range")
+BMI, VARIANT = "bmi_kg_m2", "variant"
+DEFAULT = ("sex", "age_years>70", f"{BMI}>23", "scan_range")
 """Those of Lee 2021, section 2.6."""
-VARIANT = "variant"
 _ABOVE = re.compile(r"(?P<column>\w+)>(?P<limit>-?\d+(\.\d+)?)", re.ASCII)
 
 
@@ -63,7 +63,7 @@ def row_of(facts: PatientFacts, row: Mapping[str, str]) -> Row:
     known |= {name: value for name, value in row.items() if value}
     height, weight = number_in(known.get("height_m")), number_in(known.get("weight_kg"))
     if height and weight:
-        known.setdefault("bmi_kg_m2", str(weight / height**2))
+        known.setdefault(BMI, str(weight / height**2))
     return known
 
 

@@ -13,7 +13,7 @@ from lib.evaluation.cut_offs import regression_cut_off
 from lib.evaluation.diagnosis import diagnose
 from lib.evaluation.estimates import finite_pairs, mean, pearson, proportion, spread
 from lib.evaluation.groups import compare_groups
-from lib.evaluation.level_errors import LevelError, summarise_levels
+from lib.evaluation.level_errors import LevelError, summarise_levels, summarise_sizes
 from lib.evaluation.logistic import fit_logistic
 from lib.evaluation.paired import compare_pairs
 from lib.evaluation.roc import compare_rocs
@@ -124,6 +124,13 @@ class TestPairs:
         assert sum(each.benjamini_hochberg <= 0.05 for each in found.values()) == 4
         assert sum(each.holm <= 0.05 for each in found.values()) == 3
 
+    def test_darwins_maize(self):
+        """Heights of 15 pairs of plants, an inch in eighths (Wilcoxon 1945 on Darwin 1876): 24 of 120, p = 0.0413."""
+        differences = [6.0, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]
+        found = compare_pairs({"a": [0.0] * 15}, {"a": differences})["a"]
+        assert found.wilcoxon.p == pytest.approx(0.041259765625)
+        assert found.t.p == pytest.approx(0.0497, abs=0.00005)  # Fisher 1935, section 17: t = 2.148
+
     def test_sources_that_never_differ_have_no_test(self):
         found = compare_pairs({"psoas": [0.9, 0.8, 0.7]}, {"psoas": [0.9, 0.8, 0.7]})["psoas"]
         assert found.difference.value == 0
@@ -190,6 +197,26 @@ class TestLevels:
         ]
         assert summarise_levels(errors)[2].success_test.why_not
 
+    def test_areas_by_where_the_slice_lies_by_hand(self):
+        """Four cases: two normal ones found, a variant found, a variant missed by 20 mm."""
+        variants, distances = ("normal", "normal", "sacralisation", "sacralisation"), (0.0, 5.0, 0.0, 20.0)
+        errors = [
+            LevelError(case=str(i), source="a", distance_mm=mm, variant=variant)
+            for i, (mm, variant) in enumerate(zip(distances, variants, strict=True))
+        ]
+        groups = {each.group: each for each in summarise_sizes(errors, [100.0] * 4, [101.0, 99.0, 104.0, 80.0])}
+        assert list(groups) == [
+            "all", "normal anatomy", "anatomic variants", "sacralisation", "within 10 mm", "farther off"
+        ]  # fmt: skip
+        assert groups["all"].agreement.error_percent.mean.value == pytest.approx((1 + 1 + 4 + 20) / 4)
+        far = groups["farther off"]
+        assert (far.agreement.found.mean.value, far.agreement.cases) == (80, 1)
+        assert far.difference_percent.bias.value == pytest.approx(100 * -20 / 90)
+        assert far.error_test.why_not == "a group has only one case"
+        variants = groups["anatomic variants"]
+        # errors of 4 and 20 % against 1 and 1 %: t = 11 / sqrt((128 + 0) / 2 * (1 / 2 + 1 / 2)) = 11 / 8 with 2 df
+        assert variants.error_test.p == pytest.approx(1 - (11 / 8) / math.sqrt(2 + (11 / 8) ** 2), abs=1e-9)
+
 
 class TestOutcomes:
     def test_the_odds_of_spector_and_mazzeo(self):
@@ -228,6 +255,7 @@ class TestOutcomes:
         errors = [(curve.area.high - curve.area.value) / 1.959964 for curve in found.curves.values()]
         assert errors == pytest.approx([0.1028, 0.0927, 0.1000], abs=0.00005)
         assert found.difference["albumin"].value == pytest.approx(0.0108, abs=0.00005)
+        assert [test.p for test in found.tests.values()] == pytest.approx([0.9102, 0.4561], abs=0.00005)
 
     def test_an_area_by_hand(self):
         """Of 2 x 3 pairs, 4 are in order and one is a tie: 4.5 / 6."""

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lib.anatomy.cutoffs import CUTOFFS
-from lib.anatomy.schemas import L3_MUSCLE, L3_TISSUE, SARCOPENIA
+from lib.anatomy.schemas import L3_MUSCLE, L3_SLICE, L3_TISSUE, SARCOPENIA
 from lib.cold_start.answers import Answer
 from lib.images import CTImage, PatientFacts
 from lib.infers.reporting import report_of_answer, report_of_labels
@@ -78,6 +78,29 @@ def test_the_slice_on_the_page_is_the_labelled_one_whatever_the_axes(store, tmp_
     _plain, marked, front = report.panels
     assert np.count_nonzero(marked.label == L3_MUSCLE.ids["psoas"]) == 10
     assert front.line == 3  # slice 2 of 6 from the head is the fourth from the foot
+
+
+def test_of_several_slices_the_one_that_is_marked_as_l3_is_reported(store, tmp_path):
+    label = np.zeros(SHAPE, np.uint8)
+    label[2, 3:5, 3:8] = label[4, 3:9, 3:8] = L3_MUSCLE.ids["psoas"]
+    nib.save(nib.Nifti1Image(label, AFFINE), tmp_path / "label.nii.gz")
+    info = {"task": "l3_muscle", "client_id": "eva"}
+    store.save_label("ann", str(tmp_path / "label.nii.gz"), "final", info)
+    revisions = {"l3_muscle": store.current_revision("ann", "l3_muscle")}
+    most = report_of_labels(store, "ann", revisions)
+    assert "slice 4" in most.slice_text
+    assert any("2 slices (2 to 4) are labelled; the one with most of it" in said for said in most.warnings)
+    save(store, tmp_path, L3_SLICE, {"l3_slice": np.s_[5:6, 5:6]}, index=2)
+    marked = report_of_labels(store, "ann", revisions)
+    assert marked.slice_text.startswith("L3, as somebody marked it: slice 2")
+    assert numbers(marked)["Psoas as drawn"].startswith(f"{10 * FACE_CM2:.1f} cm²")
+
+
+def test_what_a_request_could_say_is_not_on_the_page(store, tmp_path):
+    store.update_image_info("ann", {"height_m": None})
+    report = report_of_labels(store, "ann", {"l3_muscle": muscle(store, tmp_path)})
+    assert any(said.startswith("The height is not known") for said in report.warnings)
+    assert "params" not in report_html(report)
 
 
 def test_labels_of_muscle_and_fat_on_one_slice_share_a_page(store, tmp_path):

@@ -38,7 +38,7 @@ def test_outliers_of_their_sex_doubtful_and_failed_cases_are_named(rows):
 
 
 def test_a_group_that_is_too_small_or_constant_has_no_outliers_but_a_note(rows):
-    assert any("women: 1 cases are too few" in note for note in cohort_report(rows).notes)
+    assert any("10 women (1) are too few" in note for note in cohort_report(rows).notes)
     constant = [row(n, smi_cm2_m2=50.0) for n in range(12)] + [row(20, smi_cm2_m2=90.0)]
     report = cohort_report(constant)
     assert any("the same value" in note for note in report.notes)

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from lib.anatomy.schemas import L3_SLICE, THIGH_MUSCLES
+from lib.evaluation.comparison import CaseComparison, StructureComparison
 from lib.stores import CaseStore
 from lib.stores.queue_rules import QueueRules
 from lib.strategies.next_case import NextCase
 from scripts import evaluate
 from scripts.command import Stop
+from scripts.evaluation.cases import scan_range_of
+from scripts.evaluation.outcomes import measurements_of, muscle_groups
 
 AFFINE = np.diag([-2.0, -2.0, 5.0, 1.0])
 """Pixels of 0.04 cm²."""
@@ -190,6 +194,58 @@ def test_bad_arguments_are_one_sentence(tmp_path, more, said):
     arguments = ["l3_muscle", "--labels", str(tmp_path / "labels"), "--models", str(tmp_path / "models")]
     with pytest.raises(Stop, match=said):
         evaluate.main([*arguments, *more, "--out", str(tmp_path / "out"), "--quiet"])
+
+
+def test_a_column_that_is_not_there_is_told_before_anything_is_compared(tmp_path):
+    write(tmp_path / "labels", "unread", np.full((4, 4, 1), 9, np.uint8))
+    (tmp_path / "outcomes.csv").write_text("case,sarcopenia,sex,age_years\nunread,1,F,70\n")
+    arguments = ["l3_muscle", "--labels", str(tmp_path / "labels"), "--outcomes", str(tmp_path / "outcomes.csv")]
+    with pytest.raises(Stop, match="no column psoas_cm3"):
+        evaluate.main([*arguments, "--measure", "psoas_cm3", "--out", str(tmp_path / "out"), "--quiet"])
+    assert evaluate.main([*arguments, "--measure", "*_cm2", "--out", str(tmp_path / "out"), "--quiet"]) == 0
+
+
+def test_groups_of_muscles_are_measurements_too():
+    sizes = {"sartorius": 100.0, "rectus_femoris": 200.0}
+    names = muscle_groups(THIGH_MUSCLES)["anterior_muscles"]
+    one = {
+        name: StructureComparison(
+            quality=None, reference_size=0, found_size=sizes.get(name, 10.0), reference_hu=None, found_hu=None
+        )
+        for name in names
+    }
+    case = CaseComparison(case="a", source="s", structures=one)
+    row = measurements_of([case], THIGH_MUSCLES, "cm3", {"a": {"height_m": "2"}})["a"]
+    assert float(row["anterior_muscles_cm3_m2"]) == (300 + 10 * (len(names) - 2)) / 4
+    assert "medial_muscles_cm3" not in row
+
+
+@pytest.mark.parametrize(
+    ("marked", "above", "said"),
+    [
+        ({"vertebra_L3": 6, "vertebra_L2": 6}, 2, "below T12"),
+        ({"vertebra_L3": 6, "vertebra_L2": 6}, 9, ""),
+        ({"vertebra_T12": 6, "vertebra_L1": 6}, 20, "T12 or above"),
+        ({"l3_slice": 1}, 2, ""),
+    ],
+)
+def test_the_scan_range_comes_from_the_marked_vertebrae(tmp_path, marked, above, said):
+    """On a volume that is stored head first."""
+    label = np.zeros((4, 5, above + sum(marked.values())), np.uint8)
+    first = above
+    for name, height in reversed(marked.items()):
+        label[1:3, 1:3, first : first + height] = L3_SLICE.ids[name]
+        first += height
+    studies = tmp_path / "studies"
+    affine = np.diag([2.0, -2.0, -5.0, 1.0])
+    write(studies, "ann", np.zeros(label.shape, np.int16), affine)
+    write(tmp_path, "label", label, affine)
+    store = CaseStore(studies)
+    info = {"task": "l3_slice", "client_id": "eva"}
+    store.save_label("ann", str(tmp_path / "label.nii.gz"), "final", info)
+    assert scan_range_of(store.current_revision("ann", "l3_slice")) == said
+    assert scan_range_of(None) == ""
+    store.close()
 
 
 def test_there_has_to_be_something_to_evaluate(tmp_path):
