@@ -20,6 +20,10 @@ _OF_PHANTOMS = {
     "all": "The model of {task} was trained on digital phantoms only: its answers are not for patients.",
     "some": "The model of {task} was trained on digital phantoms too.",
 }
+_UNLEARNT = (
+    "{version} has not learnt {names}: too few patients had them drawn. Draw them by hand; they are not missing in the "
+    "patient."
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,19 @@ class Champion:
     ensemble: Any
 
     @property
+    def unlearnt(self) -> tuple[str, ...]:
+        """Classes of the task that it could not learn from its labels."""
+        return tuple(self.version.manifest.metrics.get("unlearnt", ()))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What whoever reads an answer of it has to know."""
         manifest = self.version.manifest
         said = _OF_PHANTOMS.get(manifest.phantoms)
-        return () if said is None else (said.format(task=manifest.task),)
+        phantoms = () if said is None else (said.format(task=manifest.task),)
+        if not self.unlearnt:
+            return phantoms
+        return (*phantoms, _UNLEARNT.format(version=manifest.version, names=", ".join(self.unlearnt)))
 
 
 class Champions:

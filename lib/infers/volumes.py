@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lib.anatomy.schemas import LabelSchema
 from lib.cold_start.answers import Answer
 from lib.images import CTImage
@@ -30,8 +32,10 @@ def answer_for_volume(image: CTImage, schema: LabelSchema, champion: Champion, o
     doubt = found.disagreement
     if champion.ensemble.classes != schema.ids:
         raise Refusal(f"The networks of {manifest.version} know other classes than {manifest.task} has.", status=503)
+    kept = np.arange(256, dtype=np.uint8)
+    kept[[schema.ids[name] for name in champion.unlearnt]] = 0  # what it was never shown, it can only have guessed
     return Answer(
-        label=found.label,
+        label=kept[found.label],
         method="ensemble" if len(used) > 1 else "single_fold",
         model_version=manifest.version,
         doubt=doubt.score,

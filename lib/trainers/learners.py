@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lib.anatomy.schemas import LabelSchema
 from lib.levels import training as levels
 from lib.levels.judging import held_out_scores, scores_of_landmarks
 from lib.levels.workspace import NETWORK as LEVELS
@@ -19,8 +18,7 @@ from lib.networks.nnunet.judging import held_out_dice
 from lib.networks.nnunet.recipes import RECIPES as SLICE_RECIPES
 from lib.networks.nnunet.workspace import NETWORK as NNUNET_2D
 from lib.networks.results import TrainingResult
-from lib.stores.records import Revision
-from lib.trainers.samples import labelled_slices, labelled_spine, labelled_volume
+from lib.trainers.samples import Samples, labelled_slices, labelled_spine, labelled_volume
 from lib.volumes import training as volumes
 from lib.volumes.judging import held_out_dice as volume_dice
 from lib.volumes.recipes import recipe_of
@@ -67,7 +65,7 @@ class Learner:
         recipe: the preset of a task, a network (see :attr:`lib.tasks.Task.networks`) and a name; with a parent version,
             as it is trained on.
         every_class: whether each class of the schema must be drawn somewhere; else any of them is enough.
-        samples: what is learnt from one label: its revision, the image, the schema, patient and fold.
+        samples: what is learnt from one label; see :data:`lib.trainers.samples.Samples`.
         train: workspace, samples, classes and recipe; by name ``folds``, ``parent``, ``device``, ``seed``,
             ``on_progress``.
         unfinished: the training that a workspace holds.
@@ -83,7 +81,7 @@ class Learner:
 
     recipe: Callable[[str, str, str, Version | None], Recipe]
     every_class: bool
-    samples: Callable[[Revision, Path, LabelSchema, str, int], Iterator[Any]]
+    samples: Samples
     train: Callable[..., TrainingResult]
     unfinished: Callable[[Path], Run | None]
     discard: Callable[[Path], None]
@@ -156,7 +154,7 @@ LEARNERS: dict[str, Learner] = {
     ),
     VOLUME: Learner(
         recipe=_volume_recipe,
-        every_class=True,
+        every_class=False,
         samples=labelled_volume,
         train=volumes.train,
         unfinished=volumes.unfinished,

@@ -116,8 +116,30 @@ def fold_count(store: CaseStore, task: Task, asked: int, champion: Manifest | No
     return asked or decided or task.folds
 
 
-Samples = Callable[[Revision, Path, LabelSchema, str, int], Iterable[Any]]
-"""What is learnt from one label: its revision, the image, the schema, patient and fold."""
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One label, and what a training makes of it.
+
+    Attributes:
+        revision: of the label.
+        image: its image.
+        schema: of the task.
+        patient: whose image it is.
+        fold: the fold that validates on the patient.
+        learnt: the structures that patients of two folds or more have in their labels, so that every fold can learn
+            them.
+    """
+
+    revision: Revision
+    image: Path
+    schema: LabelSchema
+    patient: str
+    fold: int
+    learnt: frozenset[str]
+
+
+Samples = Callable[[Lesson], Iterable[Any]]
+"""What is learnt from one label."""
 
 
 def training_set(
@@ -145,6 +167,7 @@ def training_set(
     revisions = _chosen(store, store.current_labels(schema.task), contrast=contrast)
     patients = {revision.image_id: store.patient(revision.image_id) for revision in revisions}
     fold = fold_book(store, schema.task).assign(patients.values(), folds, known=known)
+    learnt = _learnt(revisions, {revision.image_id: fold[patients[revision.image_id]] for revision in revisions})
     parts = []
     for revision in revisions:
         patient, image = patients[revision.image_id], Path(store.get_image_uri(revision.image_id))
@@ -156,8 +179,20 @@ def training_set(
             fold=fold[patient],
             phantom=bool(store.case_facts(revision.image_id).phantom) or is_marked_phantom(image),
         )
-        parts.append((label, tuple(samples(revision, image, schema, patient, fold[patient]))))
+        lesson = Lesson(
+            revision=revision, image=image, schema=schema, patient=patient, fold=fold[patient], learnt=learnt
+        )
+        parts.append((label, tuple(samples(lesson))))
     return TrainingSet(tuple(parts))
+
+
+def _learnt(revisions: Sequence[Revision], folds: Mapping[str, int]) -> frozenset[str]:
+    """Of all drawn structures those that patients of two folds have; ``folds`` are those of the cases."""
+    found: dict[str, set[int]] = {}
+    for revision in revisions:
+        for name in revision.names:
+            found.setdefault(name, set()).add(folds[revision.image_id])
+    return frozenset(name for name, of in found.items() if len(of) > 1)
 
 
 def _chosen(store: CaseStore, revisions: Sequence[Revision], *, contrast: bool | None) -> list[Revision]:
@@ -167,57 +202,65 @@ def _chosen(store: CaseStore, revisions: Sequence[Revision], *, contrast: bool |
     return [each for each in revisions if store.case_facts(each.image_id).contrast is contrast]
 
 
-def labelled_slices(revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int) -> Iterator[Slice]:
+def labelled_slices(lesson: Lesson) -> Iterator[Slice]:
     """The slices of a label in which something is drawn, in canonical order, read when they are asked for."""
+    revision, image = lesson.revision, lesson.image
     array, affine, _ = read_volume(revision.path)
     drawn = np.flatnonzero(_canonical(array, affine).any(axis=(0, 1)))
     key = _key(revision, image)
     for index in drawn:
         yield Slice(
             key=f"{key}/{index}",
-            patient=patient,
-            fold=fold,
-            load=_Loader(image, revision, schema, int(index)),
+            patient=lesson.patient,
+            fold=lesson.fold,
+            load=_Loader(image, revision, lesson.schema, int(index)),
         )
 
 
-def labelled_spine(
-    revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int
-) -> Iterator[LabelledCT]:
+def labelled_spine(lesson: Lesson) -> Iterator[LabelledCT]:
     """A CT with a label of vertebrae, read when it is asked for; a few slices show no spine to learn from."""
-    del schema
+    revision, image = lesson.revision, lesson.image
     array, affine, _ = read_volume(revision.path)
     upright = CTImage(hu=array, affine=affine).canonical()
     if shows_a_spine(upright):
         yield LabelledCT(
-            key=_key(revision, image), patient=patient, fold=fold, load=partial(_read_labelled, image, revision)
+            key=_key(revision, image),
+            patient=lesson.patient,
+            fold=lesson.fold,
+            load=partial(_read_labelled, image, revision),
         )
 
 
-def labelled_volume(
-    revision: Revision, image: Path, schema: LabelSchema, patient: str, fold: int
-) -> Iterator[LabelledVolume]:
+def labelled_volume(lesson: Lesson) -> Iterator[LabelledVolume]:
     """A CT with a label, read when it is asked for.
 
     Where only some slices were labelled, nobody judged the others; where only some classes were, what is none of them.
+    Classes that cannot be learnt from these labels are none of them either: they count as what is around all classes,
+    and a label that shows all others is a whole one.
     Structures that end within the body are an exception: of a label that its annotator calls complete, the slices
     before the first and after the last one that shows any of them are known to hold none.
     """
+    revision, schema = lesson.revision, lesson.schema
     ends_known = schema.bounded and revision.info.get("complete") is True
-    judged = "ends" if ends_known else "partial" if revision.partial else "whole"
+    partly = revision.partial and not lesson.learnt <= set(revision.names)
+    unlearnt = tuple(value for name, value in schema.ids.items() if name not in lesson.learnt)
+    judged = "ends" if ends_known else "partial" if partly else "whole"
     yield LabelledVolume(
-        key=f"{_key(revision, image)}/{judged}",
-        patient=patient,
-        fold=fold,
-        load=partial(_read_judged, image, revision, ends_known=ends_known),
+        key="/".join([_key(revision, lesson.image), judged, *(f"without-{value}" for value in unlearnt)]),
+        patient=lesson.patient,
+        fold=lesson.fold,
+        load=partial(_read_judged, lesson.image, revision, partly=partly, ends_known=ends_known, unlearnt=unlearnt),
     )
 
 
-def _read_judged(image: Path, revision: Revision, *, ends_known: bool) -> tuple[CTImage, npt.NDArray[np.uint8]]:
+def _read_judged(
+    image: Path, revision: Revision, *, partly: bool, ends_known: bool, unlearnt: tuple[int, ...]
+) -> tuple[CTImage, npt.NDArray[np.uint8]]:
     ct, label = _read_labelled(image, revision)
     drawn = (label != 0).any(axis=(0, 1))
-    if revision.partial:
+    if partly:
         label[label == 0] = UNJUDGED
+    label[np.isin(label, unlearnt)] = 0
     empty = np.flatnonzero(~drawn)
     if ends_known:
         first, last = np.flatnonzero(drawn)[[0, -1]]

@@ -103,20 +103,28 @@ def _keep_volumes(
         folder = space.sample(volume.key, run.recipe)
         if not is_readable(folder):
             keep_volume(folder, volume, run.recipe, run.classes)
-    _check_classes(space, run)
+    _unlearnt(space, run)
     write_description(space.model, run.recipe, run.classes)
 
 
-def _check_classes(space: Workspace, run: Run) -> None:
-    """Refuse a class that is nowhere in what a fold would train on."""
+def _unlearnt(space: Workspace, run: Run) -> tuple[str, ...]:
+    """The classes that are nowhere in what one of the folds trains on: the version does not learn them.
+
+    Raises:
+        Refusal: there is no other class.
+    """
     shown = {key: read_volume(space.sample(key, run.recipe)).counts.sum(axis=0) for key in run.samples}
-    for name, value in run.classes.items():
-        for fold in range(run.folds):
-            if not any(shown[key][value] for key in run.trained_on(fold)):
-                raise Refusal(
-                    f"{name} is only in labels of the patients that fold {fold} validates on, so this fold could not "
-                    "learn it: draw it in CTs of other patients."
-                )
+    missing = [
+        name
+        for name, value in run.classes.items()
+        if not all(any(shown[key][value] for key in run.trained_on(fold)) for fold in range(run.folds))
+    ]
+    if len(missing) == len(run.classes):
+        raise Refusal(
+            "No class is drawn in labels of the patients of two folds, so no fold could be judged on what it learnt: "
+            "draw the same classes in CTs of more patients."
+        )
+    return tuple(missing)
 
 
 def _finish(space: Workspace, run: Run) -> TrainingResult:
@@ -127,4 +135,5 @@ def _finish(space: Workspace, run: Run) -> TrainingResult:
     every = {key: judged for fold in folds for key, judged in fold.items()}
     for case in metrics["cases"]:
         case |= {measure: every[case["key"]][measure] for measure in ("sensitivity", "ppv")}
-    return TrainingResult(results=space.model, metrics={**metrics, "counted": "CTs"}, seeds=run.seeds)
+    metrics |= {"counted": "CTs", "unlearnt": list(_unlearnt(space, run))}
+    return TrainingResult(results=space.model, metrics=metrics, seeds=run.seeds)

@@ -123,3 +123,39 @@ def test_the_baseline_has_a_champion_of_its_own(trained):
     trained.set_champion(TASK, other.name)
     assert trained.variants(TASK) == ["", "unet_3d"]
     assert (trained.champion_name(TASK), trained.champion_name(TASK, "unet_3d")) == ("v0001", "v0002")
+
+
+@pytest.fixture
+def few(tmp_path):
+    """Four pairs of legs of which only some structures were ever drawn, and one of these in a single case."""
+    for seed in range(4):
+        nib.save(nib.Nifti1Image(draw(seed)[0][::-1, ::-1, ::-1], TURN), tmp_path / f"case{seed}.nii.gz")
+    store = CaseStore(tmp_path)
+    for seed in range(3):
+        save(store, seed, keep=SOME)
+    save(store, 3, keep=(*SOME, CLASSES["gracilis"]))
+    yield store
+    store.close()
+
+
+def test_structures_that_hardly_anybody_drew_stay_unlearnt_and_the_answer_says_so(few, tmp_path_factory):
+    labels = loaded(few)
+    truth = draw(3)[1]
+    assert set(np.unique(labels["case0"])) == {0, *SOME}, "all that can be learnt is drawn: the rest is around it"
+    assert not labels["case3"][truth == CLASSES["gracilis"]].any(), "drawn in one case alone, it cannot be learnt"
+    registry = Registry(tmp_path_factory.mktemp("models"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES[TASK]["unetr"], "quick", TINY)
+        patch.setitem(TASKS, TASK, replace(TASKS[TASK], folds=2))
+        version, _ = train_task(TASK, few, registry, TrainOptions(preset="quick", device="cpu"))
+    unlearnt = [name for name in CLASSES if CLASSES[name] not in SOME]
+    assert version.manifest.metrics["unlearnt"] == unlearnt
+    said = " ".join(Champions(registry).of(TASK).warnings)
+    assert "has not learnt" in said
+    assert "gracilis" in said
+    assert "sartorius" not in said
+    response = SegmentationTask(TASKS[TASK], Champions(registry)).respond({"image": few.get_image_uri("case1")})
+    found = np.asarray(nib.load(response.file).dataobj)
+    response.file.unlink()
+    assert set(np.unique(found)) <= {0, *SOME}, "what was never shown can only be guessed"
+    assert any("has not learnt" in warning for warning in response.params["warnings"])
