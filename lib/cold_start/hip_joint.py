@@ -138,7 +138,7 @@ def refined(head: Head, hu: NDArray[np.float32], spacing: NDArray[np.float64]) -
         values = ndimage.map_coordinates(smooth, (points / spacing - 0.5 - corner).reshape(-1, 3).T, order=1)
         inner, outer = values.reshape(len(radii), 2, -1).transpose(1, 0, 2)
         contrast = np.mean(np.clip(inner - outer, -150, 250), axis=1)
-        each = contrast - 0.5 * np.hypot(*step[:2]) - _PER_MM * np.abs(radii - _HEAD_MM)
+        each = contrast - 0.5 * np.hypot(step[0], step[1]) - _PER_MM * np.abs(radii - _HEAD_MM)
         return float(each.max()), float(radii[int(each.argmax())])
 
     # Down to 24 mm: where the roof of the joint is thick, bone is thickest above the head.

@@ -49,7 +49,8 @@ def draw_montage(
     Returns:
         A PNG of at most 256 colours.
     """
-    blocks = {title: _panels(image, label, schema, in_file, slices) for title, label in (labels or {"": None}).items()}
+    shown: Mapping[str, npt.NDArray | None] = labels if labels else {"": None}
+    blocks = {title: _panels(image, label, schema, in_file, slices) for title, label in shown.items()}
     count = max(len(panels) for panels in blocks.values())
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)

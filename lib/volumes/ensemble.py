@@ -66,6 +66,7 @@ class VolumeEnsemble:
         recipe: how the networks were trained.
         classes: name to value.
         folds: those that are there, ascending.
+        warnings: plain sentences that every answer carries.
 
     Raises:
         Refusal: the description or weights are missing, damaged, or do not fit each other.
@@ -88,11 +89,12 @@ class VolumeEnsemble:
             size=self.recipe.size,
         )
         self._cache = cache
+        self.warnings: tuple[str, ...] = ()
         try:
             self.engine: Engine = make_engine(engine, self._source, cache)
         except GpuMemoryError as error:
             logger.warning("The CPU answers in place of the GPU: %s", error)
-            self.engine = self.cpu_engine()
+            self.engine, self.warnings = self.cpu_engine(), (_ON_CPU,)
 
     def cpu_engine(self) -> Engine:
         """What answers where the GPU cannot."""
@@ -138,7 +140,7 @@ class _Work:
         self._device = torch.device("cuda" if on_gpu else "cpu")
         self._most = max(self._recipe.patch[0], 1)
         self._windows: list[npt.NDArray[np.float32]] = []
-        self._warnings: dict[str, None] = {}
+        self._warnings = dict.fromkeys(ensemble.warnings)
         self._body = outline(hu, spacing)
         if not self._body.any():
             raise Refusal("There is no body in this image: nothing in it is as large and as dense as a limb.")
@@ -147,6 +149,7 @@ class _Work:
     def leave_gpu(self) -> None:
         """Go on without it."""
         self._engine, self._device = self._ensemble.cpu_engine(), torch.device("cpu")
+        self._most = max(self._recipe.patch[0], 1)
         self._warnings = {_ON_CPU: None}
 
     def segment(self) -> Segmented:

@@ -57,11 +57,11 @@ class Encoder(nn.Module):
         super().__init__()
         axes = len(pools[0])
         pool = nn.MaxPool3d if axes == 3 else nn.MaxPool2d
-        poolings: list[list[nn.Module]] = [[], *([pool(tuple(factors))] for factors in pools)]  # type: ignore[arg-type]
         levels, before = [], 1
-        for pooling, after, count in zip(poolings, features, convolutions, strict=True):
-            blocks = [_block(axes, before if number == 0 else after, after) for number in range(count)]
-            levels.append(nn.Sequential(*pooling, *blocks))
+        for factors, after, count in zip([None, *pools], features, convolutions, strict=True):
+            parts: list[nn.Module] = [] if factors is None else [pool(tuple(factors))]  # type: ignore[arg-type]
+            parts += [_block(axes, before if number == 0 else after, after) for number in range(count)]
+            levels.append(nn.Sequential(*parts))
             before = after
         self.levels = nn.ModuleList(levels)
 

@@ -168,9 +168,10 @@ def test_a_full_gpu_is_a_warning_for_the_client(network, tmp_path, most, words):
 
 
 def test_what_shows_no_body_is_one_sentence(cold_start, network, tmp_path):
+    air = np.random.default_rng(0).integers(-1010, -990, (40, 40, 8)).astype(np.int16)
     for task in (cold_start, network):
         with pytest.raises(Refusal, match=r"^There is no body in this image"):
-            ask(task, tmp_path, np.full((40, 40, 8), -1000, np.int16), axes(2, 2, 5))
+            ask(task, tmp_path, air, axes(2, 2, 5))
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +208,7 @@ def test_an_arm_out_of_view_is_said_and_the_waist_is_measured_all_the_same(perso
     said = [any("beyond the sides of the image (an arm" in each for each in one["warnings"]) for one in (whole, cut)]
     assert said == [False, True]
     areas = [each["measurements"]["waist"]["area_cm2"] for each in (whole, cut)]
-    assert areas[1] == pytest.approx(areas[0], rel=0.02)
+    assert areas[1] == pytest.approx(areas[0], rel=0.03)
     assert {call["cutoff"] for call in cut["measurements"]["calls"]} == {"lee_2021_smi", "lee_2021_bfi"}
 
 

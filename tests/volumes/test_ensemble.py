@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.networks.engines import GpuMemoryError
+from lib.networks.engines import GpuMemoryError, make_engine
 from lib.refusals import Refusal
 from lib.volumes.ensemble import VolumeEnsemble
 from lib.volumes.grid import Grid, outline
@@ -220,3 +220,16 @@ def test_a_grid_of_whole_voxels_joins_or_divides_those_of_the_image(mm, ratio):
     grid = Grid.of(body, np.array([mm, mm, 5.0]), replace(TINY, in_plane_mm=1.75, whole_voxels=True))
     assert grid.coarse == pytest.approx([round(grid.fine[0] * ratio), round(grid.fine[1] * ratio), 5])
     assert grid.is_the_images == (ratio == 1)
+
+
+def test_a_gpu_that_is_full_when_the_model_is_opened_is_said_in_every_answer(made, monkeypatch):
+    def opened(name, source, cache):
+        if name == "cuda":
+            raise GpuMemoryError("full")
+        return make_engine(name, source, cache)
+
+    monkeypatch.setattr("lib.volumes.ensemble.make_engine", opened)
+    ensemble = made(engine="cuda")
+    hu, _ = draw(1)
+    for _ in range(2):
+        assert any("the CPU answered" in sentence for sentence in ensemble.segment(hu, np.array(SPACING)).warnings)
