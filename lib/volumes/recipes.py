@@ -170,8 +170,8 @@ _SMALL_3D = Recipe(
     window_hu=(-600.0, 250.0),
     loss="dice_cross_entropy",
     optimizer="adamw",
-    epochs=50,
-    fine_tune_epochs=8,
+    epochs=100,
+    fine_tune_epochs=15,
     iterations_per_epoch=50,
     batch_size=2,  # of a single patch, PyTorch convolves on a CPU in a way that takes seven times as long
     learning_rate=1.5e-2,
@@ -197,7 +197,7 @@ _BODY_COMPOSITION = {
         ),
         replace(
             _SMALL_3D, architecture="unet_2d", features=(16, 32, 64, 96, 96), patch=(1, 128, 160), batch_size=8,
-            epochs=25, learning_rate=4e-3, fine_tune_lr=1e-3,
+            epochs=50, learning_rate=4e-3, fine_tune_lr=1e-3,
         ),
         replace(_QUICK_3D, architecture="unet_2d", features=(4, 8, 8, 8, 8), patch=(1, 64, 64), batch_size=8),
     ),
