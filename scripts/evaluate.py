@@ -99,11 +99,18 @@ def main(arguments: Sequence[str]) -> int:
             source, cases = next(iter(answered.items()))
             measured = measurements_of(cases, schema, _column_unit(schema), known)
             report.facts.append(f"Outcomes are held against the measurements of {source}.")
-        people = merged([table, known, outcomes])
-        rows = {case: row_of(PatientFacts(), {**people.get(case, {}), **row}) for case, row in measured.items()}
+        # a label on several slices was measured on each of them
+        cases_of = {name: results.read[name].name if name in results.read else name for name in measured}
+        people = merged(
+            [
+                {name: {**table.get(case, {}), **known.get(name, {})} for name, case in cases_of.items()},
+                {name: outcomes.get(case, {}) for name, case in cases_of.items()},
+                measured,
+            ]
+        )
+        rows = {name: row_of(PatientFacts(), row) for name, row in people.items()}
         questions = questions_of(options, dict.fromkeys(name for row in measured.values() for name in row), outcomes)
-        check(questions, dict.fromkeys(name for row in rows.values() for name in row))
-        spare = set(outcomes) - set(measured)
+        spare = set(outcomes) - set(cases_of.values())
         if spare:
             report.facts.append(f"{len(spare)} rows of the outcomes name no measured case, such as {min(spare)}.")
         add_outcomes(report, questions, rows)

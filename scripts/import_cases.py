@@ -10,7 +10,6 @@ What is there already is never changed, and a run that was interrupted is simply
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from lib.refusals import Refusal
 from lib.stores import CaseStore
 from lib.stores.patient import KEPT
 from scripts.command import Stop, run_command
+from scripts.evaluation.tables import read_case_table
 from scripts.serve import STUDIES
 
 _TOLD = 40
@@ -88,6 +88,9 @@ def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> 
     print(f"{layout}: {total} cases of {importing.found.dataset}, {len(sound)} of them without a fault.")
     if unknown:
         print(f"The mapping has no line for {', '.join(sorted(unknown))}: left out.")
+    spare = sorted(set(importing.facts) - {case.name for case in importing.found.cases})
+    if spare:
+        print(f"{len(spare)} rows of {options.facts.name} name no case here, such as {spare[0]}.")
     tell(findings, options)
     has_faults = any(each.weight is Weight.FAULT for each in findings)
     if options.check:
@@ -144,16 +147,9 @@ def read_facts(path: Path) -> dict[str, dict[str, str]]:
     """Facts of patients by case.
 
     Raises:
-        Stop: the CSV cannot be read, or has no column ``case``.
+        Stop: the CSV cannot be read, or has no column ``case``, or names a case twice.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Stop(f"{path} cannot be read as CSV ({error}).") from error
-    if rows and "case" not in rows[0]:
-        raise Stop(f"{path} has no column case.")
-    return {row["case"]: {name: row[name] for name in KEPT if row.get(name)} for row in rows}
+    return {case: {name: row[name] for name in KEPT if row.get(name)} for case, row in read_case_table(path).items()}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -164,8 +164,12 @@ def read_mapping(path: Path) -> tuple[Rule, ...]:
             rows = [
                 (reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader
             ]
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+    except OSError as error:
+        raise Refusal(f"The mapping {path} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error, AttributeError) as error:
         raise Refusal(f"The mapping {path.name} cannot be read as CSV ({error}).") from error
+    if missing := {"source", "structure", "use"} - set(reader.fieldnames or ()):
+        raise Refusal(f"The mapping {path.name} has no column {', '.join(sorted(missing))}.")
     rules = tuple(_rule(row, where=f"{path.name}, line {number}") for number, row in rows)
     by_source(rules)
     return rules

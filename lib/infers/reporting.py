@@ -148,20 +148,23 @@ def _of_labels(
     arrays = {task: _array(image, revision) for task, revision in revisions.items()}
     slices = {task: labelled_slices(image, array) for task, array in arrays.items()}
     warnings = [*image.warnings]
-    if len(arrays) > 1 and _most(image, arrays[L3_MUSCLE.task]) != _most(image, arrays[L3_TISSUE.task]):
+    main = L3_MUSCLE.task if L3_MUSCLE.task in arrays else L3_TISSUE.task
+    marked = _marked_slice(image, store.current_revision(case, L3_SLICE.task)) if len(slices[main]) > 1 else None
+    shared = [index for index in slices[main] if all(index in each for each in slices.values())]
+    chosen = marked if marked in slices[main] else _most(image, arrays[main], among=shared or slices[main])
+    if len(arrays) > 1 and chosen not in shared:
         warnings.append(
             f"The label of {L3_TISSUE.task} is on another slice and is left out; ask for it with task={L3_TISSUE.task}."
         )
-        arrays = {L3_MUSCLE.task: arrays[L3_MUSCLE.task]}
+        arrays = {main: arrays[main]}
     used = [revisions[task] for task in arrays]
     several = sorted({index for task in arrays for index in slices[task]})
     level = ""
     if len(several) > 1:
-        marked = _marked_slice(image, store.current_revision(case, L3_SLICE.task))
         which = "the one with most of it"
-        if marked in several:
+        if chosen == marked:
             which, level = "the one that is marked as that of L3", "L3, as somebody marked it"
-            arrays = {task: _only_slice(image, array, marked) for task, array in arrays.items()}
+        arrays = {task: _only_slice(image, array, chosen) for task, array in arrays.items()}
         warnings.append(f"{len(several)} slices ({several[0]} to {several[-1]}) are labelled; {which} is reported.")
     label, schema = next(iter(arrays.values())), STORED_SCHEMAS[next(iter(arrays))]
     if len(arrays) > 1:
@@ -244,7 +247,8 @@ def _only_slice(image: CTImage, label: npt.NDArray[np.uint8], index: int | None)
     return kept
 
 
-def _most(image: CTImage, label: npt.NDArray) -> int:
-    """The slice with most of a label."""
+def _most(image: CTImage, label: npt.NDArray, *, among: Sequence[int]) -> int | None:
+    """The slice with most of a label; ``None`` where there is no slice to choose from."""
     across = tuple(axis for axis in range(3) if axis != image.foot_to_head_axis)
-    return int(np.count_nonzero(label, axis=across).argmax())
+    areas = np.count_nonzero(label, axis=across)
+    return max(among, key=lambda index: areas[index], default=None)

@@ -37,6 +37,8 @@ _STYLE: dict[Any, Any] = {
 }
 _MOST_PANELS_ACROSS = 3
 _PAGE_INCHES = 9.0
+_LEAST_INCHES = 0.11
+"""Of height for a number of cases beside a box."""
 _UNITS = {
     "_cm2_m2": "cm²/m²",
     "_cm3_m2": "cm³/m²",
@@ -76,7 +78,8 @@ def box_figure(values: Mapping[str, Mapping[str, Sequence[float]]], *, label: st
     with mpl.rc_context(_STYLE):
         each = max(0.32, 0.2 * len(sources) + 0.12)
         # 31 structures of the thigh are to fit on a page as well.
-        figure, axes = _figure(7.0, 1.2 + len(structures) * min(each, max(0.3, _PAGE_INCHES / len(structures))))
+        row = min(each, max(0.3, _PAGE_INCHES / len(structures)))
+        figure, axes = _figure(7.0, 1.2 + len(structures) * row)
         step = 0.8 / len(sources)
         for number, source in enumerate(sources):
             colour = COLOURS[number % len(COLOURS)]
@@ -100,11 +103,11 @@ def box_figure(values: Mapping[str, Mapping[str, Sequence[float]]], *, label: st
             axes.axvline(line, color="black", linestyle=":", linewidth=1)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
-        counts = {source: max(map(len, each.values()), default=0) for source, each in values.items()}
-        handles = [
-            Patch(facecolor=_colour(i), edgecolor="black", label=f"{source} (n = {counts[source]})")
-            for i, source in enumerate(sources)
-        ]
+        apart = _counts_differ(values) and step * row >= _LEAST_INCHES
+        if apart:
+            _name_counts(axes, values, step)
+        names = [source if apart else _with_count(source, values[source]) for source in sources]
+        handles = [Patch(facecolor=_colour(i), edgecolor="black", label=name) for i, name in enumerate(names)]
         _legend_above(figure, handles)
     return figure
 
@@ -129,7 +132,7 @@ def agreement_figure(panels: Mapping[str, tuple[Values, Values, Agreement]], *, 
                 axes.plot(
                     [low, high], [slope * low + offset, slope * high + offset], color=COLOURS[5], label="regression"
                 )
-            r = "r not defined" if agreement.r.value is None else f"r = {agreement.r.value:.3f}".replace("-", "−")
+            r = "r not defined" if agreement.r.value is None else f"r = {agreement.r.value:z.3f}".replace("-", "−")
             axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
             axes.set_title(f"{title}\n{r}, n = {agreement.cases}")
             axes.set_xlabel(f"{quantity}, reference ({unit})")
@@ -185,7 +188,7 @@ def _name_lines(axes: Axes, lines: Sequence[tuple[Estimate, str]]) -> None:
         place = min(value, last - least)
         last = place
         axes.annotate(
-            f"{name}\n{value:+.2f}".replace("-", "−"),
+            f"{name}\n{value:+z.2f}".replace("-", "−"),
             (1.01, place),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -196,6 +199,28 @@ def _name_lines(axes: Axes, lines: Sequence[tuple[Estimate, str]]) -> None:
 
 def _named(structure: str) -> str:
     return structure.replace("_", " ")
+
+
+def _counts_differ(values: Mapping[str, Mapping[str, Sequence[float]]]) -> bool:
+    return any(len({len(one) for one in each.values()}) > 1 for each in values.values())
+
+
+def _name_counts(axes: Axes, values: Mapping[str, Mapping[str, Sequence[float]]], step: float) -> None:
+    """The number of cases beside each box."""
+    structures = list(dict.fromkeys(name for each in values.values() for name in each))
+    for number, each in enumerate(values.values()):
+        for index, name in enumerate(structures):
+            if each.get(name):
+                place = index + (number - (len(values) - 1) / 2) * step
+                said = f"n = {len(each[name])}"
+                axes.text(1.01, place, said, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
+
+
+def _with_count(source: str, values: Mapping[str, Sequence[float]]) -> str:
+    """A source with its number of cases, from the least to the most where they differ between the structures."""
+    counts = [len(each) for each in values.values()] or [0]
+    least, most = min(counts), max(counts)
+    return f"{source} (n = {most})" if least == most else f"{source} (n = {least} to {most})"
 
 
 def _colour(number: int) -> str:
@@ -270,7 +295,8 @@ def roc_figure(panels: Mapping[str, RocComparison]) -> Figure:
                 axes.plot(
                     curve.false_positive, curve.true_positive, color=_colour(number), linestyle=style, label=label
                 )
-            axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
+            axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+            axes.set_title(f"{title}\nn = {found.cases}, {found.with_outcome} of them with it")
             axes.set(xlabel="1 − specificity", ylabel="sensitivity")
             axes.legend(
                 loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8, title="AUROC (95 % CI)"
@@ -295,7 +321,7 @@ def heat_map_figure(values: Mapping[str, Mapping[str, tuple[Estimate, Test]]], *
         for i, row in enumerate(found):
             for j, (r, test) in enumerate(row):
                 star = "*" if test.p is not None and test.p < 0.05 else ""
-                said = "-" if r.value is None else f"{r.value:.2f}{star}".replace("-", "−")
+                said = "-" if r.value is None else f"{r.value:z.2f}{star}".replace("-", "−")
                 dark = r.value is not None and abs(r.value) > 0.6
                 axes.text(j, i, said, ha="center", va="center", fontsize=8, color="white" if dark else "black")
         axes.set_xticks(range(len(groups)), groups)

@@ -165,7 +165,8 @@ def check(questions: Questions, there: Collection[str]) -> None:
     Raises:
         Stop: one is not; the sentence names those that are.
     """
-    asked = [*questions.measures, *questions.outcomes, *questions.others, *questions.adjust]
+    asked = [*questions.measures, *questions.outcomes, *questions.others]
+    asked += questions.adjust if questions.outcomes else []
     asked += [call.measure for call in questions.calls]
     asked += [name for each in questions.regressions for name in (each.measure, each.reference)]
     missing = [name for name in dict.fromkeys(asked) if name not in there]

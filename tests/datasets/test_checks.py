@@ -109,6 +109,16 @@ def test_a_piece_of_a_ct_under_another_name_is_the_same_patient(folder, empty, t
     store.close()
 
 
+def test_facts_of_nobody_are_told(folder, empty, tmp_path, capsys):
+    """Semicolons are what a spreadsheet writes where the comma is the decimal point."""
+    (tmp_path / "facts.csv").write_text("case;sex\nann;F\nan;M\n")
+    assert run(folder, empty, "--facts", str(tmp_path / "facts.csv")) == 0
+    assert "1 rows of facts.csv name no case here, such as an." in capsys.readouterr().out
+    store = CaseStore(empty)
+    assert store.case_facts("ann").sex == "F"
+    store.close()
+
+
 def test_cases_of_the_store_count_as_well(folder, empty, tmp_path, capsys):
     assert run(folder, empty) == 0
     (folder / "ann-image.nii.gz").rename(folder / "ada-image.nii.gz")

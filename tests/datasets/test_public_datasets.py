@@ -186,6 +186,11 @@ class TestMappings:
         with pytest.raises(Refusal, match=said):
             read_mapping(tmp_path / "mapping.csv")
 
+    def test_a_table_of_something_else_is_told_from_a_mapping(self, tmp_path):
+        (tmp_path / "mapping.csv").write_text("case,sex\nann,F\n")
+        with pytest.raises(Refusal, match="has no column source, structure, use"):
+            read_mapping(tmp_path / "mapping.csv")
+
     def test_a_name_may_stand_for_structures_of_several_tasks(self, tmp_path):
         text = "source,structure,use\nhip,iliac_bone,final\nhip,bone,original\n"
         (tmp_path / "mapping.csv").write_text(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -199,3 +201,10 @@ class TestWhatItSays:
 def test_a_label_of_a_public_dataset_is_not_called_drawn_by_hand(facts):
     assert facts.content_description == "drawn by hand"
     assert replace(facts, dataset="TotalSegmentator").content_description == "from TotalSegmentator"
+
+
+def test_an_anonymised_name_does_not_fill_the_terminal_with_warnings() -> None:
+    """In a process of its own, since tests show all warnings."""
+    say = "import lib.dicom_objects\nfrom highdicom.valuerep import check_person_name\ncheck_person_name('ANON7')"
+    done = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

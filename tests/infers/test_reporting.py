@@ -121,6 +121,30 @@ def test_a_label_on_another_slice_is_left_out_with_a_word(store, tmp_path):
     assert any("on another slice" in warning for warning in report.warnings)
 
 
+def test_muscle_and_fat_on_several_slices_share_the_page_of_a_slice_that_both_are_on(store, tmp_path):
+    drawn = {
+        L3_MUSCLE: {2: np.s_[3:5, 3:8], 3: np.s_[3:6, 3:8], 4: np.s_[3:9, 3:8]},
+        L3_TISSUE: {2: np.s_[15:18, 3:8], 3: np.s_[15:17, 3:8]},
+    }
+    revisions = {}
+    for schema, slices in drawn.items():
+        label = np.zeros(SHAPE, np.uint8)
+        for index, where in slices.items():
+            label[index][where] = schema.ids["psoas" if schema is L3_MUSCLE else "visceral_fat"]
+        nib.save(nib.Nifti1Image(label, AFFINE), tmp_path / "label.nii.gz")
+        store.save_label("ann", str(tmp_path / "label.nii.gz"), "final", {"task": schema.task, "client_id": "eva"})
+        revisions[schema.task] = store.current_revision("ann", schema.task)
+    report = report_of_labels(store, "ann", revisions)
+    assert "slice 3" in report.slice_text
+    assert numbers(report)["Psoas as drawn"].startswith(f"{15 * FACE_CM2:.1f} cm²")
+    assert numbers(report)["Visceral fat area"] == f"{10 * FACE_CM2:.1f} cm²"
+    save(store, tmp_path, L3_SLICE, {"l3_slice": np.s_[5:6, 5:6]}, index=4)
+    marked = report_of_labels(store, "ann", revisions)
+    assert "slice 4" in marked.slice_text
+    assert numbers(marked)["Visceral fat area"] == "-"
+    assert any("l3_tissue is on another slice" in warning for warning in marked.warnings)
+
+
 def test_a_label_begun_with_a_model_of_phantoms_says_so(store, tmp_path):
     store.learnt_from_phantoms = lambda model, version: version == "v0001"
     revision = muscle(store, tmp_path, model="l3_muscle", model_version="v0001")

@@ -293,3 +293,35 @@ def test_the_slice_of_l3_in_millimetres(tmp_path):
     assert float(variant["distance (mm) mean"]) == 10
     assert float(variant["within 10 mm (%)"]) == 0  # Ha 2021: below 10 mm
     assert (tmp_path / "out" / "figures" / "levels.svg").exists()
+
+
+def test_outcomes_reach_every_slice_of_a_case(tmp_path):
+    label = np.concatenate([drawn(10), drawn(12)], axis=2)
+    for name in ("a", "b", "c"):
+        write(tmp_path / "labels", name, label)
+        write(tmp_path / "images", name, np.where(label > 0, 40, -100).astype(np.int16))
+    (tmp_path / "outcomes.csv").write_text(
+        "case,sex,height_m,grip_kg\na,F,1.6,20\nb,F,1.7,25\nc,F,1.5,31\nd,F,1.5,31\n"
+    )
+    arguments = ["l3_muscle", "--labels", str(tmp_path / "labels"), "--images", str(tmp_path / "images"), "--quiet"]
+    arguments += ["--versions", f"same={tmp_path / 'labels'}", "--outcomes", str(tmp_path / "outcomes.csv")]
+    assert evaluate.main([*arguments, "--measure", "psoas_cm2", "--out", str(tmp_path / "out")]) == 0
+    found = [row for row in rows(tmp_path / "out", "correlations") if row["with"] == "grip_kg"]
+    assert [row["cases"] for row in found] == ["6"]
+    page = (tmp_path / "out" / "evaluation.md").read_text()
+    assert "1 rows of the outcomes name no measured case, such as d." in page
+    assert "They are of 3 patients" in page
+
+
+def test_what_is_known_of_nobody_is_a_dash_and_not_the_end(tmp_path):
+    """Heights and ages are looked for in the images as well, so that they are missed only when all were compared."""
+    for name in ("a", "b", "c"):
+        write(tmp_path / "labels", name, drawn(10))
+        write(tmp_path / "images", name, np.where(drawn(10) > 0, 40, -100).astype(np.int16))
+    (tmp_path / "outcomes.csv").write_text("case,frail\na,1\nb,0\nc,1\n")
+    arguments = ["l3_muscle", "--labels", str(tmp_path / "labels"), "--images", str(tmp_path / "images"), "--quiet"]
+    arguments += ["--versions", f"same={tmp_path / 'labels'}", "--outcomes", str(tmp_path / "outcomes.csv")]
+    arguments += ["--measure", "psoas_cm2_m2", "--outcome", "frail", "--out", str(tmp_path / "out")]
+    assert evaluate.main(arguments) == 0
+    assert {row["odds ratio"] for row in rows(tmp_path / "out", "logistic")} == {""}
+    assert (tmp_path / "out" / "figures" / "box_dice.png").is_file()
