@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
+from lib.disk import write_json
+from lib.images import CTImage, read_ct
+from lib.images.files import read_volume
+from lib.infers.champions import Champion
 from lib.models import Registry, Version
-from lib.phantoms.cohort import Cohort, CohortPlan, save_labels
+from lib.phantoms.cohort import TRUTH, Cohort, CohortPlan, save_labels
 from lib.stores import CaseStore
 from lib.tasks import TASKS
 from lib.trainers.training import TrainOptions, train_task
@@ -27,6 +37,38 @@ def champion_of(task: str, cohort: Path, registry: Registry, *, preset: str, dev
     """The champion in a folder of models; trained on all labels of the cohort where there is none."""
     options = TrainOptions(preset=preset, device=device, network=network)
     return registry.champion(task, TASKS[task].variant(network)) or _train(task, cohort, registry, options)
+
+
+def judged(
+    folder: Path,
+    cohort: Path,
+    case: str,
+    champion: Champion,
+    judge: Callable[[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float64]], Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """How a champion's networks on volumes do on a phantom, in its own geometry; kept, so that it is done once.
+
+    Args:
+        folder: where it is kept.
+        cohort: the folder of the phantom.
+        case: its name.
+        champion: what answers.
+        judge: answer, truth and spacing (mm) to structure to data class.
+
+    Returns:
+        Structure to the fields of the data class.
+    """
+    path = folder / f"{case}.json"
+    if not path.is_file():
+        name = f"{case}.nii.gz"
+        image = read_ct(cohort / name).canonical()
+        array, affine, _ = read_volume(cohort / TRUTH / champion.version.manifest.task / name)
+        truth = CTImage(hu=array, affine=affine).canonical().hu.astype(np.uint8)
+        label = champion.ensemble.segment(image.hu, image.spacing).label
+        found = judge(label, truth, image.spacing)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, {each: asdict(values) for each, values in found.items()})
+    return dict(json.loads(path.read_text()))
 
 
 def _train(task: str, cohort: Path, registry: Registry, options: TrainOptions) -> Version:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from lib.anatomy.schemas import BODY_COMPOSITION
-from lib.disk import write_json
-from lib.images import CTImage, read_ct
-from lib.images.files import read_volume
 from lib.infers.champions import Champion, Champions
 from lib.measures.overlap import Overlap, overlaps
 from lib.models import Registry
-from lib.phantoms.cohort import TRUTH, CohortPlan, read_table
+from lib.phantoms.cohort import CohortPlan, read_table
 from lib.reports.cross_validation import cross_validation_table
 from lib.reports.overlap_table import overlap_table
 from lib.tasks import TASKS
 from lib.trainers.learners import PRESETS
-from scripts.benchmarks._training import champion_of, draw_cohort
+from scripts.benchmarks._training import champion_of, draw_cohort, judged
 
 _TASK = BODY_COMPOSITION.task
 _TRAINING_SEED, _TEST_SEED = 76, 77
@@ -61,23 +55,13 @@ def main(argv: Sequence[str]) -> int:
         assert champion is not None
         folder = options.out / "judged" / f"{network}-{version.name}"
         rows = tqdm(read_table(test), unit="torso", desc=f"judging {network}")
-        scores[METHODS[network]] = [_judged(folder, test, row, champion) for row in rows]
+        scores[METHODS[network]] = [_judged(folder, test, row["case"], champion) for row in rows]
     print(f"\n### {options.test} torsos that no fold has seen (as Table 2 of Lee 2021)\n")
     together = {"muscle and both fats": _FAT_AND_MUSCLE}
     print(overlap_table(BODY_COMPOSITION.names, scores, together=together))
     return 0
 
 
-def _judged(folder: Path, cohort: Path, row: Mapping[str, str], champion: Champion) -> dict[str, Overlap]:
-    """How the ensemble does on a phantom, in its own geometry; kept, so that it is done once."""
-    path = folder / f"{row['case']}.json"
-    if path.is_file():
-        return {name: Overlap(**values) for name, values in json.loads(path.read_text()).items()}
-    name = f"{row['case']}.nii.gz"
-    image = read_ct(cohort / name).canonical()
-    array, affine, _ = read_volume(cohort / TRUTH / _TASK / name)
-    truth = CTImage(hu=array, affine=affine).canonical().hu.astype(np.uint8)
-    found = overlaps(champion.ensemble.segment(image.hu, image.spacing).label, truth, BODY_COMPOSITION.ids)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {each: asdict(overlap) for each, overlap in found.items()})
-    return found
+def _judged(folder: Path, cohort: Path, case: str, champion: Champion) -> dict[str, Overlap]:
+    found = judged(folder, cohort, case, champion, lambda label, truth, _: overlaps(label, truth, BODY_COMPOSITION.ids))
+    return {name: Overlap(**values) for name, values in found.items()}

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from lib.anatomy.schemas import MUSCLE_GROUPS, THIGH_MUSCLES
-from lib.disk import write_json
-from lib.images import CTImage, read_ct
-from lib.images.files import read_volume
 from lib.infers.champions import Champion, Champions
 from lib.measures.quality import Quality, qualities
 from lib.models import Registry
-from lib.phantoms.cohort import TRUTH, CohortPlan, read_table
+from lib.phantoms.cohort import CohortPlan, read_table
 from lib.reports.quality_table import quality_summary, quality_table
 from lib.tasks import TASKS
 from lib.trainers.learners import PRESETS
-from scripts.benchmarks._training import champion_of, draw_cohort
+from scripts.benchmarks._training import champion_of, draw_cohort, judged
 
 _TASK = THIGH_MUSCLES.task
 _TRAINING_SEED, _TEST_SEED = 83, 84
@@ -61,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         assert champion is not None
         folder = options.out / "judged" / f"{network}-{version.name}"
         rows = tqdm(read_table(test), unit="thigh", desc=f"judging {network}")
-        cases[_METHODS[network]] = [_judged(folder, test, row, champion) for row in rows]
+        cases[_METHODS[network]] = [_judged(folder, test, row["case"], champion) for row in rows]
     print(f"\n### {options.test} thighs that no fold has seen (as Figure 5 of Kim 2024)\n")
     groups = {group: [each.name for each in THIGH_MUSCLES if each.group == group] for group in MUSCLE_GROUPS}
     print(quality_summary(THIGH_MUSCLES.names, cases))
@@ -71,17 +65,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _judged(folder: Path, cohort: Path, row: Mapping[str, str], champion: Champion) -> dict[str, Quality]:
-    """How the ensemble does on a phantom, in its own geometry; kept, so that it is done once."""
-    path = folder / f"{row['case']}.json"
-    if path.is_file():
-        return {name: Quality(**values) for name, values in json.loads(path.read_text()).items()}
-    name = f"{row['case']}.nii.gz"
-    image = read_ct(cohort / name).canonical()
-    array, affine, _ = read_volume(cohort / TRUTH / _TASK / name)
-    truth = CTImage(hu=array, affine=affine).canonical().hu.astype(np.uint8)
-    label = champion.ensemble.segment(image.hu, image.spacing).label
-    found = qualities(label, truth, THIGH_MUSCLES.ids, image.spacing)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {each: asdict(quality) for each, quality in found.items()})
-    return found
+def _judged(folder: Path, cohort: Path, case: str, champion: Champion) -> dict[str, Quality]:
+    found = judged(
+        folder,
+        cohort,
+        case,
+        champion,
+        lambda label, truth, spacing: qualities(label, truth, THIGH_MUSCLES.ids, spacing),
+    )
+    return {name: Quality(**values) for name, values in found.items()}
