@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from lib.anatomy.schemas import ANATOMICAL_STRUCTURE, MUSCLE_GROUPS, THIGH_MUSCLES, LabelSchema, Structure
 from lib.anatomy.thigh import PLACES
@@ -131,6 +132,26 @@ def measure_thigh(image: CTImage, label: npt.NDArray) -> Thigh:
         not_measured=missing,
         warnings=tuple(warnings),
     )
+
+
+def misdrawn(label: npt.NDArray, affine: npt.NDArray[np.float64]) -> tuple[str, ...]:
+    """What seems to lie on the wrong side or to bear another's name, where bones in the label tell left from right.
+
+    Args:
+        label: ids of ``THIGH_MUSCLES``, in any voxel order.
+        affine: 4 x 4, voxel indices to RAS+ mm.
+
+    Returns:
+        Sentences, as in :attr:`Thigh.warnings`.
+    """
+    drawn = CTImage(hu=label.astype(np.int16), affine=affine).canonical()
+    places = ndimage.find_objects(drawn.hu > 0, max_label=1)
+    if not places or places[0] is None:
+        return ()
+    label = drawn.hu[places[0]]
+    nothing_seen = CTImage(hu=np.full(label.shape, -1000, np.int16), affine=drawn.affine)
+    found = measure_thigh(nothing_seen, label)
+    return found.warnings if len(found.sides) == len(Side) else ()
 
 
 def to_json(thigh: Thigh, height_m: float | None) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.anatomy.overlaps import cover_each_other
-from lib.anatomy.schemas import GUIDES, L3_MUSCLE, L3_TISSUE, STORED_SCHEMAS, task_of
+from lib.anatomy.schemas import GUIDES, L3_MUSCLE, L3_TISSUE, STORED_SCHEMAS, THIGH_MUSCLES, task_of
+from lib.measures.thigh import misdrawn
 from lib.refusals import Refusal
 from lib.stores.geometry import Grid
 from lib.stores.submitted_label import Segment, SubmittedLabel, count_values
@@ -29,7 +30,7 @@ class TaskLabel:
         array: ``uint8``, ``(i, j, k)`` in the image's voxel order, ids of the task's schema.
         names: the structures that have voxels, in schema order.
         partial: structures of the schema are missing, and nobody said that they are not there.
-        warnings: what was changed, in sentences for the annotator.
+        warnings: what was changed and what seems wrong, in sentences for the annotator.
     """
 
     task: str
@@ -67,6 +68,8 @@ def split_by_task(label: SubmittedLabel, *, grid: Grid, complete: bool = False) 
     for task, array in arrays.items():
         if task in _SINGLE_SLICE_TASKS:
             warnings[task] += _drop_spill(array, axis=grid.foot_to_head_axis)
+        if task == THIGH_MUSCLES.task:
+            warnings[task] += misdrawn(array, grid.affine)
         warnings[task] += [f"{name} was left out: it is shown to draw by and never stored." for name in guides]
         counts = count_values(array)
         names = tuple(s.name for s in STORED_SCHEMAS[task] if s.id < len(counts) and counts[s.id])

@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 class _MixedPrecision(SimpleInferer):
-    """Computes in bfloat16 where that is faster. (The mixed precision of MONAI's engines is for CUDA alone.)"""
+    """Computes in bfloat16 where that is faster; the mixed precision of MONAI's own engines is for CUDA alone."""
 
     def __init__(self, device: torch.device, recipe: Recipe) -> None:
         super().__init__()

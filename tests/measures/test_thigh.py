@@ -8,7 +8,7 @@ import pytest
 from lib.anatomy.schemas import THIGH_MUSCLES
 from lib.images import CTImage
 from lib.measures.sides import Side, find_sides
-from lib.measures.thigh import measure_thigh, to_json
+from lib.measures.thigh import measure_thigh, misdrawn, to_json
 
 ID = THIGH_MUSCLES.shown.ids
 SPACING = (2.0, 2.0, 5.0)
@@ -189,3 +189,25 @@ class TestWhatIsWrong:
         legs.label[140:144, 60:64, 3] = ID["psoas_major"]
         warnings = measure_thigh(legs.image, legs.label).warnings
         assert any("On the right iliopsoas" in each for each in warnings)
+
+
+class TestWithoutTheCT:
+    @pytest.mark.parametrize("order", ["as drawn", "flipped"])
+    def test_a_saved_label_is_doubted_as_the_answer_over_the_ct_doubts_it(self, order):
+        legs = both(swapped=("vastus_lateralis", "vastus_medialis"), without=("gracilis",))
+        label, affine = legs.label, legs.image.affine
+        if order == "flipped":
+            label, affine = label[::-1, :, ::-1], affine @ np.diag([-1.0, 1, -1, 1])
+        doubts = misdrawn(label, affine)
+        assert sorted(doubts) == sorted(measure_thigh(legs.image, legs.label).warnings)
+        assert any("names may be swapped" in each for each in doubts)
+        assert any("gracilis is drawn on the right side only" in each for each in doubts)
+
+    def test_a_sound_label_is_not_doubted(self):
+        assert misdrawn(both().label, both().image.affine) == ()
+
+    def test_sides_that_only_the_ct_tells_are_not_guessed(self):
+        legs = both(swapped=("vastus_lateralis", "vastus_medialis"))
+        legs.label[legs.label == ID["femur"]] = 0
+        assert misdrawn(legs.label, legs.image.affine) == ()
+        assert misdrawn(np.zeros_like(legs.label), legs.image.affine) == ()

@@ -336,3 +336,19 @@ class TestBadLabels:
     def test_info_that_is_no_object(self, store, muscles, write_label):
         with pytest.raises(Refusal, match="object"):
             store.save_label("ann", str(write_label(muscles)), "final", ["psoas"])
+
+
+def test_a_muscle_of_one_leg_only_is_said_where_the_label_is_saved(store, studies, write_ct, write_label):
+    affine = np.diag([4.0, 4.0, 5.0, 1.0])
+    write_ct(studies / "legs.nii.gz", shape=(60, 30, 8), affine=affine)
+    label = np.zeros((60, 30, 8), np.uint8)
+    names = ["femur", "rectus_femoris", "vastus_lateralis", "biceps_femoris", "gracilis"]
+    for middle, outwards in ((15, -1), (45, 1)):
+        for value, (aside, ahead) in enumerate([(0, 15), (0, 22), (6, 15), (4, 7)], start=1):
+            label[middle + outwards * aside :, ahead:][:3, :3] = value
+    label[24:27, 12:15] = 5
+    info = {"label_info": [{"name": name, "idx": n} for n, name in enumerate(names, start=1)]}
+    store.save_label("legs", str(write_label(label, affine=affine)), "final", info)
+    (revision,) = store.revisions("legs")
+    assert len(revision.warnings) == 1
+    assert revision.warnings[0].startswith("gracilis is drawn on the left side only")
