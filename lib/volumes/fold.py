@@ -49,11 +49,15 @@ logger = logging.getLogger(__name__)
 
 
 class _MixedPrecision(SimpleInferer):
-    """Computes in bfloat16 where that is faster; the mixed precision of MONAI's own engines is for CUDA alone."""
+    """Computes in bfloat16 where that is faster; the mixed precision of MONAI's own engines is for CUDA alone.
+
+    Not in three dimensions on a CPU: for small maps, PyTorch 2.13 gives infinite gradients of the weights there.
+    """
 
     def __init__(self, device: torch.device, recipe: Recipe) -> None:
         super().__init__()
-        worth_it = device.type == "cuda" or (has_bfloat16() and recipe.features[0] >= _WORTH_BFLOAT16)
+        on_cpu = recipe.flat and recipe.features[0] >= _WORTH_BFLOAT16 and has_bfloat16()
+        worth_it = device.type == "cuda" or on_cpu
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=worth_it)
 
     def __call__(
