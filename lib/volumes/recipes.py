@@ -21,9 +21,6 @@ _POOLS = {
 }
 """The first pooling of the 3-D U-Net of Lee 2021 keeps all slices (section 2.3). That of Kim 2024 is not described; the
 deep one is a usual one."""
-_CONVOLUTIONS = {"unet_3d": (1, 1, 2, 2)}
-"""Of the levels of the encoder, where they are not two each. Lee 2021 gives no number; most of the time goes
-into the two finest levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,7 @@ class Recipe:
         name: what a user chooses.
         architecture: a key of :data:`ARCHITECTURES`.
         features: channels of each level; of UNETR, of the finest.
+        convolutions: of each level of a U-Net's encoder; two each where it is empty.
         hidden_size: of UNETR's tokens; 0 for other networks.
         heads: of UNETR's attention; 0 for other networks.
         patch: what the network learns from: slices, and voxels along x and y; 1 slice for a network in two dimensions.
@@ -66,6 +64,7 @@ class Recipe:
     name: str
     architecture: str
     features: tuple[int, ...]
+    convolutions: tuple[int, ...] = ()
     hidden_size: int = 0
     heads: int = 0
     patch: tuple[int, int, int]
@@ -108,8 +107,8 @@ class Recipe:
 
     def following(self, parent: Recipe) -> Recipe:
         """This preset on the network, grid and window of a recipe whose weights are trained on."""
-        kept = ["architecture", "features", "hidden_size", "heads", "patch", "in_plane_mm", "slice_mm", "whole_voxels"]
-        kept += ["step", "window_hu", "gamma"]
+        kept = ["architecture", "features", "convolutions", "hidden_size", "heads", "patch", "in_plane_mm", "slice_mm"]
+        kept += ["whole_voxels", "step", "window_hu", "gamma"]
         return replace(self, **{name: getattr(parent, name) for name in kept})
 
 
@@ -129,7 +128,7 @@ class Architecture:
 
 
 def _unet(kind: str, recipe: Recipe, outputs: int) -> nn.Module:
-    return UNet(recipe.features, _POOLS[kind], outputs, _CONVOLUTIONS.get(kind))
+    return UNet(recipe.features, _POOLS[kind], outputs, recipe.convolutions)
 
 
 def _unetr(recipe: Recipe, outputs: int) -> nn.Module:
@@ -143,11 +142,13 @@ ARCHITECTURES: dict[str, Architecture] = {
     "unetr": Architecture(_unetr, (PATCH, PATCH, PATCH), fixed=True),
 }
 
-# Lee 2021, section 2.3: 512 x 512 x 8, SGD, cross-entropy. Width, rates, batch and number of steps are not given there.
+# Lee 2021, section 2.3: 512 x 512 x 8, SGD, cross-entropy. Widths, numbers of convolutions, rates, batch and number of
+# steps are not given there. Most of the time goes into the two finest levels, so these have one convolution each.
 _PAPER_3D = Recipe(
     name="paper",
     architecture="unet_3d",
     features=(32, 64, 128, 128),
+    convolutions=(1, 1, 2, 2),
     step=0.875,
     patch=(8, 512, 512),
     epochs=100,
@@ -170,7 +171,7 @@ _SMALL_3D = Recipe(
     window_hu=(-600.0, 250.0),
     loss="dice_cross_entropy",
     optimizer="adamw",
-    epochs=100,
+    epochs=60,
     fine_tune_epochs=15,
     iterations_per_epoch=50,
     batch_size=2,  # of a single patch, PyTorch convolves on a CPU in a way that takes seven times as long
@@ -193,7 +194,8 @@ _BODY_COMPOSITION = {
     "3d": (_PAPER_3D, _SMALL_3D, _QUICK_3D),
     "2d": (
         replace(
-            _PAPER_3D, architecture="unet_2d", features=(32, 64, 128, 256, 256), patch=(1, 512, 512), batch_size=16
+            _PAPER_3D, architecture="unet_2d", features=(32, 64, 128, 256, 256), convolutions=(), patch=(1, 512, 512),
+            batch_size=16,
         ),
         replace(
             _SMALL_3D, architecture="unet_2d", features=(16, 32, 64, 96, 96), patch=(1, 128, 160), batch_size=8,
