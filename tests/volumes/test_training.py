@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.networks.engines import has_bfloat16
 from lib.networks.progress import last_epoch
 from lib.networks.training import run_of
 from lib.refusals import Refusal
@@ -110,6 +111,17 @@ def test_the_two_dimensional_network_is_trained_likewise(tmp_path):
     ensemble = VolumeEnsemble(space.model, engine="torch")
     assert ensemble.folds == (1,)
     assert ensemble.segment(hu, np.array(SPACING)).label.shape == hu.shape
+
+
+@pytest.mark.parametrize("recipe", [TINY, TINY_FLAT], ids=["3-D", "2-D"])
+def test_on_a_cpu_bfloat16_is_for_slices_and_weights_stay_in_float32(recipe, tmp_path):
+    wide = replace(recipe, features=(16,) * len(recipe.features), epochs=1, iterations_per_epoch=1)
+    prepared(tmp_path, wide)
+    trained, seen = fold._Fold(Workspace(tmp_path), Workspace(tmp_path).unfinished(), 0, CPU), set()
+    trained.network.register_forward_hook(lambda network, _, out: seen.add(out.dtype) if network.training else None)
+    trained.train()
+    assert seen == {torch.bfloat16 if recipe.flat and has_bfloat16() else torch.float32}
+    assert {each.dtype for each in trained.network.parameters()} == {torch.float32}
 
 
 def test_a_class_that_a_fold_could_not_learn_is_named_in_the_metrics(tmp_path):
