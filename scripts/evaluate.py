@@ -32,6 +32,7 @@ from scripts.evaluation.outcomes import (
     add_outcomes,
     check,
     chosen_columns,
+    means_by_case,
     measurement_columns,
     measurements_of,
 )
@@ -95,22 +96,25 @@ def main(arguments: Sequence[str]) -> int:
     if outcomes and not measured and not answered:
         report.facts.append("Nothing was measured, so nothing is said of outcomes.")
     elif outcomes:
+        case_of = {name: case.name for name, case in results.read.items()}
         if not measured:
             source, cases = next(iter(answered.items()))
-            measured = measurements_of(cases, schema, _column_unit(schema), known)
+            by_slice = measurements_of(cases, schema, _column_unit(schema), known)
+            measured = means_by_case(by_slice, case_of)
             report.facts.append(f"Outcomes are held against the measurements of {source}.")
-        # a label on several slices was measured on each of them
-        cases_of = {name: results.read[name].name if name in results.read else name for name in measured}
+            if len(measured) < len(by_slice):
+                report.facts.append("Where a label is on several slices, these are their means.")
+        own = {case_of[name]: row for name, row in known.items()}
         people = merged(
             [
-                {name: {**table.get(case, {}), **known.get(name, {})} for name, case in cases_of.items()},
-                {name: outcomes.get(case, {}) for name, case in cases_of.items()},
+                {case: {**table.get(case, {}), **own.get(case, {})} for case in measured},
+                {case: outcomes.get(case, {}) for case in measured},
                 measured,
             ]
         )
         rows = {name: row_of(PatientFacts(), row) for name, row in people.items()}
         questions = questions_of(options, dict.fromkeys(name for row in measured.values() for name in row), outcomes)
-        spare = set(outcomes) - set(cases_of.values())
+        spare = set(outcomes) - set(measured)
         if spare:
             report.facts.append(f"{len(spare)} rows of the outcomes name no measured case, such as {min(spare)}.")
         add_outcomes(report, questions, rows)

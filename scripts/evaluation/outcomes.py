@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from statsmodels.stats.multitest import multipletests
@@ -137,6 +138,18 @@ def measurements_of(
                 row[f"{name}_hu"] = str(hu)
         found[case.case] = row
     return found
+
+
+def means_by_case(measured: Mapping[str, Row], case_of: Mapping[str, str]) -> dict[str, Row]:
+    """Each case once, with the means of its slices, for what is asked of outcomes takes rows as different patients."""
+    together: dict[str, dict[str, list[float]]] = {}
+    for name, row in measured.items():
+        columns = together.setdefault(case_of[name], {})
+        for column, value in row.items():
+            columns.setdefault(column, []).append(float(value))
+    return {
+        case: {column: str(fmean(values)) for column, values in columns.items()} for case, columns in together.items()
+    }
 
 
 def measurement_columns(schema: LabelSchema, unit: str) -> list[str]:

@@ -295,21 +295,24 @@ def test_the_slice_of_l3_in_millimetres(tmp_path):
     assert (tmp_path / "out" / "figures" / "levels.svg").exists()
 
 
-def test_outcomes_reach_every_slice_of_a_case(tmp_path):
-    label = np.concatenate([drawn(10), drawn(12)], axis=2)
-    for name in ("a", "b", "c"):
+def test_outcomes_take_a_case_once_with_the_means_of_its_slices(tmp_path):
+    psoas = {"a": (8, 10), "b": (10, 13), "c": (12, 16)}  # 9, 11.5 and 14 in the mean
+    for name, areas in psoas.items():
+        label = np.concatenate([drawn(each) for each in areas], axis=2)
         write(tmp_path / "labels", name, label)
         write(tmp_path / "images", name, np.where(label > 0, 40, -100).astype(np.int16))
     (tmp_path / "outcomes.csv").write_text(
-        "case,sex,height_m,grip_kg\na,F,1.6,20\nb,F,1.7,25\nc,F,1.5,31\nd,F,1.5,31\n"
+        "case,sex,height_m,grip_kg\na,F,1.6,18\nb,F,1.7,23\nc,F,1.5,28\nd,F,1.5,31\n"
     )
     arguments = ["l3_muscle", "--labels", str(tmp_path / "labels"), "--images", str(tmp_path / "images"), "--quiet"]
     arguments += ["--versions", f"same={tmp_path / 'labels'}", "--outcomes", str(tmp_path / "outcomes.csv")]
     assert evaluate.main([*arguments, "--measure", "psoas_cm2", "--out", str(tmp_path / "out")]) == 0
     found = [row for row in rows(tmp_path / "out", "correlations") if row["with"] == "grip_kg"]
-    assert [row["cases"] for row in found] == ["6"]
+    assert [row["cases"] for row in found] == ["3"]
+    assert float(found[0]["Pearson r"]) == pytest.approx(1)
     page = (tmp_path / "out" / "evaluation.md").read_text()
     assert "1 rows of the outcomes name no measured case, such as d." in page
+    assert "Where a label is on several slices, these are their means." in page
     assert "They are of 3 patients" in page
 
 
