@@ -33,10 +33,9 @@ def draw_cohort(folder: Path, plan: CohortPlan) -> Path:
     return folder
 
 
-def champion_of(task: str, cohort: Path, registry: Registry, *, preset: str, device: str, network: str = "") -> Version:
+def champion_of(task: str, cohort: Path, registry: Registry, options: TrainOptions) -> Version:
     """The champion in a folder of models; trained on all labels of the cohort where there is none."""
-    options = TrainOptions(preset=preset, device=device, network=network)
-    return registry.champion(task, TASKS[task].variant(network)) or _train(task, cohort, registry, options)
+    return registry.champion(task, TASKS[task].variant(options.network)) or _train(task, cohort, registry, options)
 
 
 def judged(

@@ -17,6 +17,7 @@ from lib.reports.cross_validation import cross_validation_table
 from lib.reports.overlap_table import overlap_table
 from lib.tasks import TASKS
 from lib.trainers.learners import PRESETS
+from lib.trainers.training import TrainOptions
 from scripts.benchmarks._training import champion_of, draw_cohort, judged
 
 _TASK = BODY_COMPOSITION.task
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for cohorts and models; gone on with if there")
     parser.add_argument("--preset", choices=list(PRESETS), default="small", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=0, help="how many (default: as many as are usual)")
     parser.add_argument("--train", type=int, default=40, help="torsos to train on (default: %(default)s)")
     parser.add_argument("--test", type=int, default=20, help="torsos to judge on (default: %(default)s)")
     parser.add_argument("--matrix", type=int, default=256, help="pixels along a side of a slice (default: %(default)s)")
@@ -49,7 +51,8 @@ def main(argv: Sequence[str]) -> int:
     registry = Registry(options.out / "models")
     scores = {}
     for network in options.network or METHODS:
-        version = champion_of(_TASK, train, registry, preset=options.preset, device=options.device, network=network)
+        training = TrainOptions(preset=options.preset, device=options.device, network=network, folds=options.folds)
+        version = champion_of(_TASK, train, registry, training)
         print(f"\n### {METHODS[network]}: cross-validation\n\n{cross_validation_table(version.manifest.metrics)}")
         champion = Champions(registry, registry.compiled).of(_TASK, TASKS[_TASK].variant(network))
         assert champion is not None

@@ -25,6 +25,7 @@ from lib.networks.nnunet.ensemble import label_of
 from lib.phantoms.cohort import TRUTH, CohortPlan, read_table
 from lib.reports.cross_validation import cross_validation_table
 from lib.trainers.learners import PRESETS
+from lib.trainers.training import TrainOptions
 from scripts.benchmarks._training import champion_of, draw_cohort
 
 _TRAINING_SEED, _TEST_SEED = 71, 72
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         ),
     )
     registry = Registry(options.out / "models")
-    version = champion_of("l3_slice", train, registry, preset=options.preset, device=options.device)
+    version = champion_of("l3_slice", train, registry, TrainOptions(preset=options.preset, device=options.device))
     champion = Champions(registry).of("l3_slice")
     assert champion is not None
     tissue = None

@@ -23,6 +23,7 @@ from lib.phantoms.person import HARD_SHARE
 from lib.reports.cross_validation import cross_validation_table
 from lib.tasks import SLICE_TASKS
 from lib.trainers.learners import PRESETS
+from lib.trainers.training import TrainOptions
 from scripts.benchmarks._training import champion_of, draw_cohort
 
 _TRAINING_SEED, _TEST_SEED = 41, 42
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     test = draw_cohort(options.out / "test", plan)
     registry = Registry(options.out / "models")
     for task in options.task or SLICE_TASKS:
-        version = champion_of(task, train, registry, preset=options.preset, device=options.device)
+        version = champion_of(task, train, registry, TrainOptions(preset=options.preset, device=options.device))
         _report(task, version, test)
     return 0
 

@@ -16,6 +16,7 @@ from lib.phantoms.cohort import CohortPlan, read_table
 from lib.reports.quality_table import quality_summary, quality_table
 from lib.tasks import TASKS
 from lib.trainers.learners import PRESETS
+from lib.trainers.training import TrainOptions
 from scripts.benchmarks._training import champion_of, draw_cohort, judged
 
 _TASK = THIGH_MUSCLES.task
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for cohorts and models; gone on with if there")
     parser.add_argument("--preset", choices=list(PRESETS), default="small", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=0, help="how many (default: as many as are usual)")
     parser.add_argument(
         "--train", type=int, default=60, help="thighs to train on (default: %(default)s, as in Kim 2024)"
     )
@@ -50,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     )
     registry, cases = Registry(options.out / "models"), {}
     for network in options.network or _METHODS:
-        version = champion_of(_TASK, train, registry, preset=options.preset, device=options.device, network=network)
+        training = TrainOptions(preset=options.preset, device=options.device, network=network, folds=options.folds)
+        version = champion_of(_TASK, train, registry, training)
         champion = Champions(registry, registry.compiled).of(_TASK, TASKS[_TASK].variant(network))
         assert champion is not None
         folder = options.out / "judged" / f"{network}-{version.name}"
