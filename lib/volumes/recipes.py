@@ -230,29 +230,30 @@ _PAPER_UNETR = Recipe(
     learning_rate=2e-4,
     fine_tune_lr=1e-4,
 )
-# For two cores: a grid half as fine, on which a patch of 64 voxels a side shows more than the paper's, fewer and
-# narrower tokens, a higher rate for half as many batches of half the size.
+# For two cores. Labels of phantoms that are taken to a grid and back keep a mean Dice of 0.95 at 3 x 3 x 4 mm and 0.93 at
+# 4 mm, but a patch of the latter shows a whole thigh. Patches of 16 slices, half as many features, patches of the same
+# CT in a batch and a lower rate all learn less in the same time.
 _SMALL_UNETR = replace(
     _PAPER_UNETR,
     name="small",
-    features=(8,),
     hidden_size=192,
     heads=6,
-    patch=(64, 64, 64),
-    in_plane_mm=3.0,
+    patch=(32, 64, 64),
+    in_plane_mm=4.0,
     slice_mm=4.0,
     scaling=0.1,
-    epochs=40,
+    epochs=26,
     fine_tune_epochs=8,
     iterations_per_epoch=50,
     batch_size=2,
-    patches_per_volume=2,
-    learning_rate=2e-3,
-    fine_tune_lr=5e-4,
+    patches_per_volume=1,
+    learning_rate=6e-3,
+    fine_tune_lr=1.5e-3,
 )
 _QUICK_UNETR = replace(
     _SMALL_UNETR,
     name="quick",
+    features=(8,),
     hidden_size=24,
     heads=2,
     patch=(32, 32, 32),
@@ -261,6 +262,8 @@ _QUICK_UNETR = replace(
     epochs=4,
     fine_tune_epochs=2,
     iterations_per_epoch=15,
+    learning_rate=2e-3,
+    fine_tune_lr=5e-4,
 )
 
 
@@ -273,7 +276,7 @@ _THIGH_MUSCLES = {
     "unetr": (_PAPER_UNETR, _SMALL_UNETR, _QUICK_UNETR),
     "unet_3d": (
         _baseline(_PAPER_UNETR, (16, 32, 64, 128, 256)),
-        _baseline(_SMALL_UNETR, (8, 16, 32, 64, 64)),
+        _baseline(_SMALL_UNETR, (16, 32, 64, 128, 128)),
         _baseline(_QUICK_UNETR, (4, 8, 8, 8, 8)),
     ),
 }
