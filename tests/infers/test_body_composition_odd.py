@@ -17,13 +17,13 @@ from lib.images import PatientFacts
 from lib.infers.champions import Champions
 from lib.infers.segmentation import CASE_FACTS, SegmentationTask
 from lib.models import Manifest, Registry
-from lib.networks.engines import GpuMemoryError
 from lib.phantoms.phantom import Phantom
 from lib.phantoms.scanner import Scanner
 from lib.refusals import Refusal
 from lib.tasks import TASKS
 from lib.volumes.workspace import WEIGHTS, write_description
 from tests.volumes.drawn_volumes import TINY
+from tests.volumes.full_gpu import FullGpu
 
 ID = BODY_COMPOSITION.ids
 NAME = "body_composition"
@@ -142,18 +142,6 @@ def test_two_thousand_slices_take_little_more_memory_than_the_ct_itself(method, 
     label, _ = found["answer"]
     assert label.any(axis=(0, 1)).all()
     assert grown < 30 * hu.size
-
-
-class FullGpu:
-    """An engine whose memory is too small for stacks of more than some slices."""
-
-    def __init__(self, engine, most):
-        self._engine, self._most = engine, most
-
-    def run(self, image, folds):
-        if image.shape[2] > self._most:
-            raise GpuMemoryError("full")
-        return self._engine.run(image, folds)
 
 
 @pytest.mark.parametrize(("most", "words"), [(4, "smaller ones were taken"), (0, "the CPU answered")])

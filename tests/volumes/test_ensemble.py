@@ -19,6 +19,7 @@ from lib.volumes.grid import Grid, outline
 from lib.volumes.recipes import ARCHITECTURES, Architecture, Recipe
 from lib.volumes.workspace import DESCRIPTION, WEIGHTS, write_description
 from tests.volumes.drawn_volumes import CLASSES, SPACING, TINY, TINY_FLAT, draw
+from tests.volumes.full_gpu import FullGpu
 
 FAT, LEAN, DENSE = CLASSES["subcutaneous_fat"], CLASSES["muscle"], CLASSES["bone"]
 POINTWISE = replace(TINY, architecture="pointwise", in_plane_mm=0.0, patch=(8, 32, 24))
@@ -162,18 +163,6 @@ def test_folds_that_disagree_are_counted_where_they_do(made):
     assert not doubt[~inside].any()
     assert doubt[(strict != loose) & inside].mean() > doubt[(strict == loose) & inside].mean()
     assert one.disagreement.folds == 1
-
-
-class FullGpu:
-    """An engine whose memory is too small for stacks of more than some slices."""
-
-    def __init__(self, engine, most):
-        self._engine, self._most = engine, most
-
-    def run(self, image, folds):
-        if image.shape[2] > self._most:
-            raise GpuMemoryError("full")
-        return self._engine.run(image, folds)
 
 
 @pytest.mark.parametrize(("most", "sentence"), [(4, "smaller ones were taken"), (0, "the CPU answered")])
