@@ -333,7 +333,7 @@ _THIGH_STRUCTURES = _schema(
             ("rectus_abdominis", "195879000", "Abdominal wall muscle", "others", (180, 180, 60)),
             ("multifidus", "5709001", "Multifidus muscles", "others", (100, 100, 20)),
             ("femur", "71341001", "Femur", "bones", (245, 240, 210)),
-            ("iliac_bone", "22356005", "Ilium", "bones", (220, 215, 180)),
+            ("iliac_bone", "22356005", "Ilium", "bones", (140, 215, 225)),
         )
     ),
 )
@@ -345,7 +345,7 @@ THIGH_MUSCLES = replace(
         Structure(
             "muscle_compartment",
             len(_THIGH_STRUCTURES) + 1,
-            (128, 128, 128),
+            (200, 60, 60),
             Code("102292000", "Muscle of lower limb"),
             "The outline of all muscles together with the fat between them, to draw within. It is never stored: "
             "paint the muscles over it.",

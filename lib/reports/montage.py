@@ -19,7 +19,7 @@ from lib.reports.overlay import Panel, axial_panel, color_of, draw_panel, fronta
 
 _COLUMNS = 7
 _PANEL_INCHES = 1.9
-_TITLE_INCHES, _BLOCK_INCHES, _FOOT_INCHES = 0.18, 0.3, 0.55
+_TITLE_INCHES, _BLOCK_INCHES, _FOOT_INCHES, _LEGEND_ROW_INCHES = 0.18, 0.3, 0.38, 0.17
 _DPI = 100
 _COLOURS = 256
 _AIR = -500
@@ -41,7 +41,7 @@ def draw_montage(
         image: in canonical order.
         labels: what stands above each block of pictures, and a label in the order of the image; without one the CT is
             drawn as it is.
-        schema: of the labels.
+        schema: of the labels; the legend has those of its structures that one of them shows.
         in_file: the image in the order of its file, by which people count slices.
         slices: how many axial slices a block has.
         caption: a line below.
@@ -56,7 +56,10 @@ def draw_montage(
     rows = -(-count // columns)
     row_inches = _PANEL_INCHES + _TITLE_INCHES
     wide = columns * _PANEL_INCHES
-    high = len(blocks) * (_BLOCK_INCHES + rows * row_inches) + _FOOT_INCHES
+    drawn = set().union(*(np.unique(label).tolist() for label in labels.values()))
+    legend = [Patch(color=color_of(s), label=s.name.replace("_", " ")) for s in schema if s.id in drawn]
+    foot = _FOOT_INCHES + _LEGEND_ROW_INCHES * -(-len(legend) // _COLUMNS)
+    high = len(blocks) * (_BLOCK_INCHES + rows * row_inches) + foot
     figure = Figure(figsize=(wide, high), facecolor="white", dpi=_DPI)
     FigureCanvasAgg(figure)
     top = high
@@ -77,10 +80,9 @@ def draw_montage(
                 title_size=7,
             )
         top -= rows * row_inches
-    if labels:
-        handles = [Patch(color=color_of(s), label=s.name.replace("_", " ")) for s in schema]
+    if legend:
         figure.legend(
-            handles=handles,
+            handles=legend,
             loc="lower center",
             bbox_to_anchor=(0.5, 0.2 / high),
             ncols=_COLUMNS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.anatomy.schemas import BODY_COMPOSITION, LabelSchema
+from lib.anatomy.schemas import BODY_COMPOSITION, THIGH_MUSCLES, LabelSchema
 from lib.images import CTImage
 from lib.reports import montage
 from lib.reports.montage import draw_montage
@@ -34,6 +34,22 @@ def test_every_class_has_its_colour_in_the_picture_and_in_the_legend():
         over_water = 0.5 * legend + 0.5 * 255 * 0.375  # window 400 at level 50
         for colour in (legend, over_water):
             assert (np.abs(drawn - colour).max(axis=2) < 9).sum() > 20, structure.name
+
+
+def test_the_legend_has_what_is_drawn_and_room_below_the_pictures():
+    image, label = ct()
+    for count in (1, len(THIGH_MUSCLES)):
+        shown = (np.arange(label.size) % (count + 1)).reshape(label.shape).astype(np.uint8)
+        drawn = picture(draw_montage(image.canonical(), {"a": shown}, THIGH_MUSCLES, in_file=image, slices=5))
+        filled = np.flatnonzero(drawn.min(axis=(1, 2)) < 240)
+        pictures, legend = np.split(filled, np.flatnonzero(np.diff(filled) > 12) + 1)[-2:]
+        assert len(pictures) > 100 > len(legend)
+        in_legend = [
+            structure.name
+            for structure in THIGH_MUSCLES
+            if (np.abs(drawn[legend] - structure.color).max(axis=2) < 9).sum() > 20
+        ]
+        assert in_legend == list(THIGH_MUSCLES.names[:count])
 
 
 @pytest.mark.parametrize("labels", [0, 1, 2])
