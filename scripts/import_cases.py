@@ -82,7 +82,7 @@ def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> 
     for case, found, names in check(importing, store):
         findings += found
         unknown |= names
-        if case is not None and not any(each.weight is Weight.FAULT for each in found):
+        if case is not None and not has_faults(found):
             sound.append(case)
     total = len(importing.found.cases)
     print(f"{layout}: {total} cases of {importing.found.dataset}, {len(sound)} of them without a fault.")
@@ -92,11 +92,8 @@ def import_files(store: CaseStore, layout: str, options: argparse.Namespace) -> 
     if spare:
         print(f"{len(spare)} rows of {options.facts.name} name no case here, such as {spare[0]}.")
     tell(findings, options)
-    has_faults = any(each.weight is Weight.FAULT for each in findings)
     if options.check:
-        return int(has_faults)
-    if has_faults and not options.skip_faulty:
-        raise Stop(_NOTHING)
+        return int(has_faults(findings))
     images, labels = 0, Counter[str]()
     for case in sound:
         taken = take_in(case, importing, store)
@@ -121,11 +118,8 @@ def import_dicom(store: CaseStore, layout: str, options: argparse.Namespace) -> 
     ]
     print(f"{layout}: {sum(file.is_label for file in files)} segmentations, {len(findings)} faults.")
     tell(findings, options)
-    has_faults = any(each.weight is Weight.FAULT for each in findings)
     if options.check:
-        return int(has_faults)
-    if has_faults and not options.skip_faulty:
-        raise Stop(_NOTHING)
+        return int(has_faults(findings))
     bad = {path for path, _ in faults}
     bad_series = {file.series for file in files if file.path in bad}
     images, labels = take_dicom([file for file in files if file.series not in bad_series], store)
@@ -134,13 +128,24 @@ def import_dicom(store: CaseStore, layout: str, options: argparse.Namespace) -> 
 
 
 def tell(findings: Sequence[Finding], options: argparse.Namespace) -> None:
-    """Print the findings, the first of them, and write all to a CSV where that was asked for."""
+    """Print the findings, the first of them, and write all to a CSV where that was asked for.
+
+    Raises:
+        Stop: nothing may be taken in because of faults.
+    """
     for each in findings[:_TOLD]:
         print(f"{each.weight}: {each.case} {each.file}: {each.what}".replace("  ", " "))
     if len(findings) > _TOLD:
         print(f"and {len(findings) - _TOLD} more; --report FILE writes all of them.")
     if options.report:
         write_file(options.report.resolve(), findings_csv(tuple(findings)).encode())
+    if has_faults(findings) and not options.check and not options.skip_faulty:
+        raise Stop(_NOTHING)
+
+
+def has_faults(findings: Sequence[Finding]) -> bool:
+    """Whether something is not sound."""
+    return any(each.weight is Weight.FAULT for each in findings)
 
 
 def read_facts(path: Path) -> dict[str, dict[str, str]]:
