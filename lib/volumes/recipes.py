@@ -231,9 +231,8 @@ _PAPER_UNETR = Recipe(
     fine_tune_lr=1e-4,
 )
 # For two cores. Labels of phantoms that are taken to a grid and back keep a mean Dice of 0.95 at 3 x 3 x 4 mm, and of
-# 0.93 at 4 mm, where a patch shows both thighs: one that shows a single thigh does not tell the medial from the lateral
-# muscles, and learns half as much. Half as many features, two patches of the same CT in a batch, and lower rates learn
-# less in the same time too.
+# 0.93 at 4 mm, where a patch shows both thighs. From one that shows a single thigh, lateral muscles are taken for
+# medial ones. Half as many features, two patches of one CT in a batch, and lower rates learn less in the same time.
 _SMALL_UNETR = replace(
     _PAPER_UNETR,
     name="small",
