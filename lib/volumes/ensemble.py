@@ -239,8 +239,9 @@ class _Work:
         return self._in_pieces(stack)
 
     def _in_pieces(self, stack: npt.NDArray[np.float32]) -> torch.Tensor:
-        pieces = [stack[start : start + self._most] for start in range(0, len(stack), self._most)]
-        return torch.cat([self._pass(piece[None, None]) for piece in pieces], dim=2)
+        pieces = (stack[start : start + self._most] for start in range(0, len(stack), self._most))
+        found = [self._pass(piece[None, None]) for piece in pieces]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=2)
 
     def _pass(self, x: npt.NDArray[np.float32]) -> torch.Tensor:
         found = self._engine.run(np.ascontiguousarray(x), self._folds)
