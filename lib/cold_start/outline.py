@@ -38,8 +38,8 @@ def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
     upright = image.canonical()
     spacing = upright.spacing
     steps = tuple(max(1, round(_COARSE_MM / mm)) for mm in spacing[:2])
-    tissue = upright.hu > SKIN_EDGE_HU
-    coarse = _block_mean(tissue, steps) > 0.5
+    tissue = np.asfortranarray(upright.hu > SKIN_EDGE_HU)  # its slices are dealt with one by one
+    coarse = np.stack([_block_mean(tissue[..., k], steps) > 0.5 for k in range(tissue.shape[2])], axis=2)
     coarse_mm = (spacing[0] * steps[0], spacing[1] * steps[1])
 
     opened = np.stack([_opened(coarse[..., k], coarse_mm) for k in range(coarse.shape[2])], axis=2)
@@ -47,7 +47,7 @@ def body_mask(image: CTImage, *, arms: bool = True) -> npt.NDArray[np.bool_]:
     if not arms:
         opened = np.stack([without_arms(opened[..., k], coarse_mm) for k in range(opened.shape[2])], axis=2)
     cross = np.ones((3, 3), dtype=bool)
-    body = np.zeros(upright.shape, dtype=bool)
+    body = np.zeros(upright.shape, dtype=bool, order="F")
     for k in range(upright.shape[2]):
         if opened[..., k].any():
             near = ndimage.binary_dilation(opened[..., k], structure=cross)
@@ -96,11 +96,9 @@ def _largest_parts_2d(mask: npt.NDArray[np.bool_], spacing: npt.NDArray) -> npt.
 
 
 def _block_mean(mask: npt.NDArray[np.bool_], steps: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """The share of true voxels in blocks of ``steps`` voxels in the plane; the last block may be a part."""
-    width, height, depth = mask.shape
-    fill = [(0, -width % steps[0]), (0, -height % steps[1]), (0, 0)]
-    padded = np.pad(mask, fill, mode="edge")
-    blocks = padded.reshape(padded.shape[0] // steps[0], steps[0], padded.shape[1] // steps[1], steps[1], depth)
+    """The share of true pixels in blocks of ``steps`` pixels of a slice; the last block may be a part."""
+    padded = np.pad(mask, [(0, -n % step) for n, step in zip(mask.shape, steps, strict=True)], mode="edge")
+    blocks = padded.reshape(padded.shape[0] // steps[0], steps[0], padded.shape[1] // steps[1], steps[1])
     return blocks.mean(axis=(1, 3), dtype=np.float32)  # type: ignore[no-any-return]
 
 

@@ -256,7 +256,8 @@ class OpenVINOEngine:
                 request.get_output_tensor(i).data.copy() for i in range(len(self._compiled[key].outputs))
             )
             bottleneck = others.pop()[0] if len(others) == len(key) else None
-            return Pass(torch.cat([torch.from_numpy(each) for each in (logits, *others)]), bottleneck)
+            found = [torch.from_numpy(each) for each in (logits, *others)]
+            return Pass(found[0] if len(found) == 1 else torch.cat(found), bottleneck)
 
     @classmethod
     def _take_working_memory(cls, compiled: ov.CompiledModel) -> None:

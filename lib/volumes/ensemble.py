@@ -21,7 +21,7 @@ from lib.networks.engines import Engine, GpuMemoryError, Source, TorchEngine, We
 from lib.networks.features import cells, describe
 from lib.refusals import Refusal
 from lib.volumes.grid import Grid, outline, windowed
-from lib.volumes.tally import Tally
+from lib.volumes.tally import Tally, entropies_of
 from lib.volumes.workspace import WEIGHTS, read_description
 
 _SMALLER = (
@@ -162,11 +162,12 @@ class _Work:
             inside = self._body[at]
             if not inside.any():
                 continue
-            chosen = torch.from_numpy(np.flatnonzero(inside)).to(logits.device)
-            said = self._grid.plane(logits).flatten(2).index_select(2, chosen).log_softmax(dim=1)
-            mean = said.mean(dim=0) if len(said) > 1 else said[0]
-            label[at][inside] = mean.max(dim=0).indices.to(torch.uint8).cpu().numpy()
-            doubt[at][inside] = tally.add(said, self._hu[at][inside])
+            fine = self._grid.plane(logits)
+            votes = _most_likely(fine)
+            # The mean of logits is largest where that of the folds' logarithms of probabilities is.
+            label[at][inside] = (votes[0] if len(fine) == 1 else _most_likely(fine.mean(dim=0)))[inside]
+            entropies = self._grid.plane(torch.stack(entropies_of(logits)))
+            doubt[at][inside] = tally.add(votes[:, inside], entropies.cpu().numpy()[:, inside], self._hu[at][inside])
         return Segmented(
             label=label,
             disagreement=tally.disagreement(doubt, float(np.prod(self._spacing)) / 1000.0),
@@ -211,7 +212,7 @@ class _Work:
             for i, j in itertools.product(*others):
                 at = (slice(None), slice(i, i + window[1]), slice(j, j + window[2]))
                 logits = self._run(seen[at])
-                total[(..., *at)] += weight * logits
+                total[(..., *at)].addcmul_(logits, weight)
                 weights[at] += weight
             done = after - start
             for k in range(min(done, z - start)):
@@ -256,6 +257,12 @@ def _starts(length: int, size: int, step: float) -> list[int]:
         return [0]
     count = int(np.ceil((length - size) / max(1, int(size * step)))) + 1
     return [round(each) for each in np.linspace(0, length - size, count)]
+
+
+def _most_likely(logits: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """The class of the largest logit: (..., outputs, x, y) to (..., x, y)."""
+    # Of many classes, quicker than argmax.
+    return logits.max(dim=-3).indices.to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
 
 
 def _weight(window: Sequence[int]) -> torch.Tensor:

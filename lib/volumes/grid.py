@@ -77,11 +77,11 @@ class Grid:
         out = np.empty((self.coarse[2], *self.coarse[:2]), np.int16)
         for k in range(self.coarse[2]):
             planes = self._shares(k)
-            fine = sum(share * hu[(*self.inside, z)].astype(np.float32) for z, share in planes.items())
-            plane = torch.from_numpy(np.ascontiguousarray(fine))[None, None]
+            fine = np.asarray(sum(share * hu[(*self.inside, z)].astype(np.float32) for z, share in planes.items()))
+            plane = torch.from_numpy(np.ascontiguousarray(fine.T))[None, None]  # a view, as most images lie in memory
             if self.coarse[:2] != self.fine[:2]:
-                plane = functional.interpolate(plane, self.coarse[:2], mode="bilinear", antialias=True)
-            out[k] = np.rint(plane[0, 0].numpy())
+                plane = functional.interpolate(plane, self.coarse[1::-1], mode="bilinear", antialias=True)
+            out[k] = np.rint(plane[0, 0].numpy()).T
         return out
 
     def label(self, label: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -116,7 +116,7 @@ class Grid:
 
 def outline(hu: npt.NDArray, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """The body with a rim around it, (x, y, z); what is beyond belongs to no class."""
-    body = body_mask(CTImage(hu=hu, affine=np.diag([*spacing, 1.0])))
+    body = np.asfortranarray(body_mask(CTImage(hu=hu, affine=np.diag([*spacing, 1.0]))))
     steps = max(1, round(_SKIN_MM / float(min(spacing[:2]))))
     cross = ndimage.generate_binary_structure(2, 1)
     for k in range(body.shape[2]):
