@@ -12,6 +12,7 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from lib.anatomy.schemas import MUSCLE_GROUPS, THIGH_MUSCLES
 from lib.disk import make_folder, write_file
 from lib.images import PatientFacts, parse_facts, read_ct
 from lib.images.files import read_volume
-from lib.measures.thigh import measure_thigh
+from lib.measures.sides import Side
+from lib.measures.thigh import Thigh, measure_thigh
 from lib.refusals import Refusal
 from lib.reports.muscle_heatmap import MUSCLES, MuscleCase, draw_heatmap, heatmap_table
 from lib.stores import CaseStore
@@ -47,13 +49,25 @@ def main(arguments: Sequence[str]) -> int:
         without = sorted(set(patients) - labelled)
         if without:
             print(f"No label of the thigh, left out: {', '.join(without)}.", file=sys.stderr)
-        cases = {name: _measured(store, name, *patients[name]) for name in patients if name in labelled}
+        thighs = {name: _measured(store, name) for name in patients if name in labelled}
     except Refusal as refusal:
         raise Stop(str(refusal)) from refusal
     finally:
         store.close()
-    if not cases:
+    if not thighs:
         raise Stop(f"None of the cases in {options.facts.name} has a label of {THIGH_MUSCLES.task}.")
+    one_leg = [name for name, thigh in thighs.items() if len(thigh.sides) < len(Side)]
+    if one_leg:
+        print(f"Both legs are not in view, or not told apart, left out: {', '.join(one_leg)}.", file=sys.stderr)
+    cut_off = Counter(name for thigh in thighs.values() for name in thigh.cut_off if name in MUSCLES)
+    if cut_off:
+        named = ", ".join(f"{name} ({count})" for name, count in cut_off.most_common())
+        print(
+            f"Cut off at an end of the image, of so many cases, and measured as far as seen: {named}.", file=sys.stderr
+        )
+    cases = {name: _case(thigh, *patients[name]) for name, thigh in thighs.items() if name not in one_leg}
+    if not cases:
+        raise Stop("No case is left to draw.")
     try:
         make_folder(options.out)
         for form in ("png", "pdf"):
@@ -119,14 +133,21 @@ def volumes_table(cases: Mapping[str, MuscleCase]) -> str:
     return target.getvalue()
 
 
-def _measured(store: CaseStore, name: str, facts: PatientFacts, diagnosis: bool) -> MuscleCase:  # noqa: FBT001
+def _measured(store: CaseStore, name: str) -> Thigh:
     image = read_ct(store.get_image_uri(name))
     array = read_volume(Path(store.get_label_uri(name, THIGH_MUSCLES.task)))[0]
-    thigh = measure_thigh(image.canonical(), replace(image, hu=array).canonical().hu)
+    return measure_thigh(image.canonical(), replace(image, hu=array).canonical().hu)
+
+
+def _case(thigh: Thigh, facts: PatientFacts, diagnosis: bool) -> MuscleCase:  # noqa: FBT001
+    """Volumes of both legs; what was drawn on one side only is not known."""
     assert facts.height_m is not None
     assert facts.sex is not None
     square = facts.height_m**2
-    sizes = {each: thigh.sizes[each]["both"] for each in (*MUSCLES, *MUSCLE_GROUPS)}
+    sizes = {
+        each: thigh.sizes[each]["both"] if all(thigh.sizes[each][side] for side in Side) else None
+        for each in (*MUSCLES, *MUSCLE_GROUPS)
+    }
     # A group of which a muscle is missing is no smaller group, it is unknown.
     incomplete = {THIGH_MUSCLES[each].group for each in MUSCLES if sizes[each] is None}
     volumes = {

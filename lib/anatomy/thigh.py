@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Direction to pairs of which the first muscle lies farther that way on nearly every axial slice that shows both, in any
-# atlas of sections of a supine patient. Only pairs that lie well apart.
+# atlas of sections of a supine patient; by the middles of their sections.
 PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "lateral": (
         ("vastus_lateralis", "vastus_medialis"),
@@ -12,6 +12,11 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
         ("biceps_femoris", "semimembranosus"),
         ("tensor_fasciae_latae", "pectineus"),
         ("gluteus_medius", "obturator_internus"),
+        ("vastus_lateralis", "vastus_intermedius"),
+        ("adductor_magnus", "gracilis"),
+        ("gluteus_medius", "gluteus_minimus"),
+        ("iliacus", "psoas_major"),
+        ("abdominal_oblique", "rectus_abdominis"),
     ),
     "anterior": (
         ("rectus_femoris", "biceps_femoris"),
@@ -22,5 +27,9 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tensor_fasciae_latae", "gluteus_maximus"),
         ("rectus_abdominis", "multifidus"),
         ("psoas_major", "multifidus"),
+        ("semimembranosus", "semitendinosus"),
+        ("adductor_longus", "adductor_brevis"),
+        ("adductor_brevis", "adductor_magnus"),
+        ("pectineus", "obturator_externus"),
     ),
 }

@@ -33,8 +33,7 @@ PLANES_MM = 5.0
 """Half the width of the planes of fat between muscles that the outline runs across."""
 CORTEX_SHARE, CORTEX_GAP_MM, OWN_SHARE, LARGEST_SECTION_CM2, RING_SHARE = 0.1, 4.5, 0.03, 70.0, 0.75
 HIP_JOINT_MM = 1.7
-CORTEX_HU, METAL_HU, METAL_CM3 = 180.0, 2500.0, 1.0
-STUMP_MM = 40.0
+CORTEX_HU = 180.0
 AROUND_VOXELS = 2
 
 _BODY = BODY_COMPOSITION.ids
@@ -99,9 +98,8 @@ def segment_thigh(image: CTImage) -> ThighSegmentation:
         raise Refusal("Neither a thigh nor a hip is in view: no thigh bone and no hip bone was found.")
     label = np.zeros(image.shape, np.uint8, order="F")
     _draw(label[fine], hu, grid, bones=bones, compartment=_compartment(body, bones, grid.spacing))
-    warnings = (*_views(bones, body, grid), *_metal(hu, label[fine], image.voxel_cm3))
     sure = bool(bones.heads) + bool(bones.shafts)
-    return ThighSegmentation(label=label, doubt=1.0 - 0.35 * sure, warnings=warnings)
+    return ThighSegmentation(label=label, doubt=1.0 - 0.35 * sure, warnings=_views(bones))
 
 
 def _columns(mask: Mask, around: int) -> Box:
@@ -243,9 +241,8 @@ def _label_slice(
     return label
 
 
-def _views(bones: _Bones, body: NDArray[np.uint8], grid: Grid) -> tuple[str, ...]:
+def _views(bones: _Bones) -> tuple[str, ...]:
     """What of hips and thighs is not in view."""
-    spacing = grid.spacing
     warnings = []
     if not bones.shafts:
         warnings.append("No shaft of a thigh bone is in view; the muscles of the thigh are not, or only in part.")
@@ -255,23 +252,4 @@ def _views(bones: _Bones, body: NDArray[np.uint8], grid: Grid) -> tuple[str, ...
         warnings.append("The hips are not in view as a whole: the upper ends of the muscles are missing.")
     if bones.shafts and not any(bones.knees):
         warnings.append("No knee is in view: the lower ends of the muscles are missing.")
-    for shaft, knee in zip(bones.shafts, bones.knees, strict=True):
-        x = int(np.mean([section.middle[0] for section in shaft]) / spacing[0])
-        reach = round(70 / float(spacing[0]))
-        leg = (body[max(0, x - reach) : x + reach] > 0).any(axis=(0, 1))
-        own = np.zeros(body.shape, bool)
-        own[max(0, x - reach) : x + reach] = bones.femur[max(0, x - reach) : x + reach]
-        end = int(np.flatnonzero(own.any(axis=(0, 1)))[0])
-        if not knee and end * float(spacing[2]) > STUMP_MM and not leg[: max(1, end // 2)].any():
-            warnings.append("A thigh ends above the knee, as after an amputation: its volumes are those of a stump.")
     return tuple(warnings)
-
-
-def _metal(hu: NDArray, label: NDArray[np.uint8], voxel_cm3: float) -> tuple[str, ...]:
-    cm3 = float(np.count_nonzero((hu > METAL_HU) & (label > 0))) * voxel_cm3
-    if cm3 < METAL_CM3:
-        return ()
-    return (
-        f"There is metal in hip or thigh ({cm3:.0f} cm³): it counts as bone, and HU and borders beside it are not to "
-        "be trusted.",
-    )

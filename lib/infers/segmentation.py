@@ -232,7 +232,8 @@ class SegmentationTask(InferTask):
             legs = thigh.measure_thigh(canonical, answer.label)
             params["measurements"] |= thigh.to_json(legs, facts.height_m)
             params["measurements"]["saved_label"] = _saved_thigh(image, saved or {}, facts, order)
-            of_body = [*legs.not_measured.values(), *legs.warnings, *([] if facts.height_m else [thigh.NO_HEIGHT])]
+            of_body = [*legs.not_measured.values(), *legs.warnings, *legs.of_view]
+            of_body += [] if facts.height_m else [thigh.NO_HEIGHT]
         phantom = ["This case is a digital phantom."] if facts.phantom else []
         of_measurements = [*of_body, *judgement.warnings]
         about = [*image.warnings, *options.warnings, *answer.warnings, *of_measurements, *overlap_warnings]
@@ -397,7 +398,7 @@ def _saved_thigh(
     return {
         "regions": measure(image, array, THIGH_MUSCLES).to_json(),
         **thigh.to_json(legs, facts.height_m),
-        "warnings": list(legs.warnings),
+        "warnings": [*legs.warnings, *legs.of_view],
     }
 
 

@@ -18,13 +18,15 @@ _PAIRED = ("femur", "iliac_bone")
 _APART_MM = 30.0
 """Columns without a voxel between the bones of both sides."""
 _SKIN_HU = -400.0
-_LIMB_CM2 = 40.0
+LIMB_CM2 = 40.0
+"""What is smaller on a slice is no thigh."""
 _ALIKE = 0.35
 _STEEPEST = 0.35
 _SMOOTHED_MM = 25.0
 _BOTH_LEGS_MM = 260.0
 """Wider than this, a part of the body is no single thigh."""
-_STEP_MM = 3.0
+STEP_MM = 3.0
+"""Where the outline of the body is needed only roughly."""
 _MEDIAL = ("gracilis", "adductor_longus", "adductor_brevis", "adductor_magnus", "pectineus", "semimembranosus")
 _LATERAL = ("vastus_lateralis", "tensor_fasciae_latae", "biceps_femoris", "gluteus_medius", "gluteus_minimus")
 
@@ -73,7 +75,7 @@ def find_sides(image: CTImage, label: npt.NDArray) -> Sides:
         label: ids of ``THIGH_MUSCLES``, same shape and order; the guide does not matter.
     """
     spacing = image.spacing
-    step = max(1, int(_STEP_MM / float(min(spacing[:2]))))
+    step = max(1, int(STEP_MM / float(min(spacing[:2]))))
     coarse_mm = spacing[:2] * step
     slices = label.shape[2]
     pairs = np.full((slices, 2, 2), np.nan)
@@ -87,8 +89,7 @@ def find_sides(image: CTImage, label: npt.NDArray) -> Sides:
             )
             if found is not None:
                 pairs[k] = found
-        body = ndimage.binary_opening(image.hu[::step, ::step, k] > _SKIN_HU, np.ones((3, 3)))
-        two, extent = _legs(body, coarse_mm)
+        two, extent = _legs(body_on_slice(image, k, step), coarse_mm)
         if two is not None:
             limbs[k] = two
         if extent is not None:
@@ -101,6 +102,11 @@ def find_sides(image: CTImage, label: npt.NDArray) -> Sides:
         return Sides(middles=_smooth(extents.mean(axis=1), float(spacing[2])), across=np.array([1.0, 0.0]))
     only = _single_leg(label, spacing)
     return Sides(middles=np.zeros((slices, 2)), across=np.array([1.0, 0.0]), only=only, known=only is not None)
+
+
+def body_on_slice(image: CTImage, k: int, step: int) -> npt.NDArray[np.bool_]:
+    """(x, y): what is body on every ``step``-th pixel of a slice, without blankets and other thin things."""
+    return ndimage.binary_opening(image.hu[::step, ::step, k] > _SKIN_HU, np.ones((3, 3)))  # type: ignore[no-any-return]
 
 
 def _bones(mask: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
@@ -127,7 +133,7 @@ def _legs(
     pieces, _ = ndimage.label(body)
     sizes = np.bincount(pieces.ravel()) * float(np.prod(spacing)) / 100
     sizes[0] = 0
-    large = np.flatnonzero(sizes > _LIMB_CM2)
+    large = np.flatnonzero(sizes > LIMB_CM2)
     if not large.size:
         return None, None
     own = np.argwhere(np.isin(pieces, large))

@@ -15,6 +15,7 @@ from lib.anatomy.thigh import PLACES
 from lib.images import CTImage
 from lib.measures.composition import RegionMeasurement, measure
 from lib.measures.sides import Side, Sides, find_sides, misplaced
+from lib.measures.thigh_view import view_warnings
 
 NO_HEIGHT = "The height is not known, so there are no volumes by height squared (params.height_m)."
 _SHOWN = tuple(THIGH_MUSCLES.shown)
@@ -23,7 +24,8 @@ _BONES = tuple(s.name for s in THIGH_MUSCLES if not s.is_muscle)
 _COMPARTMENT = "muscle_compartment"
 _ON_RIGHT = len(_SHOWN)
 _SLIVER = 0.05
-"""Less than this share of a muscle beyond the midline is its border, not another muscle."""
+_BORDER_MM = 10.0
+"""What is less than this share of a muscle, and no farther beyond the midline in the mean, is its border."""
 _PAIRED_ENOUGH = 3
 _JOINED = "iliopsoas"
 _PARTS = ("psoas_major", "iliacus")
@@ -79,7 +81,8 @@ class Thigh:
         sides: which sides were told apart; one where one leg is in view, none where they cannot be told.
         cut_off: structures that reach an end of the image, so that their volumes are those of what is in view.
         not_measured: what has no number, and why, in a sentence.
-        warnings: further sentences.
+        warnings: further sentences on what is drawn.
+        of_view: sentences on what the image does not show, or shows badly.
     """
 
     sizes: Mapping[str, Mapping[str, Size | None]]
@@ -87,6 +90,7 @@ class Thigh:
     cut_off: tuple[str, ...] = ()
     not_measured: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    of_view: tuple[str, ...] = ()
 
 
 def measure_thigh(image: CTImage, label: npt.NDArray) -> Thigh:
@@ -111,7 +115,7 @@ def measure_thigh(image: CTImage, label: npt.NDArray) -> Thigh:
     by_side: dict[str, dict[Side, Size | None]] = {
         s.name: {side: _size(found[f"{side} {s.name}"]) for side in Side} for s in _SHOWN
     }
-    warnings = _without_slivers(by_side) if sides.known and sides.only is None else []
+    warnings = _without_slivers(by_side, middles) if sides.known and sides.only is None else []
     told = _sides_told(sides)
     sizes = _with_groups(by_side, told)
     missing = _not_measured(sizes, sides)
@@ -125,12 +129,14 @@ def measure_thigh(image: CTImage, label: npt.NDArray) -> Thigh:
         for side in Side
         if side in together
     ]
+    cut_off = _cut_off(label)
     return Thigh(
         sizes=sizes,
         sides=told,
-        cut_off=_cut_off(label),
+        cut_off=cut_off,
         not_measured=missing,
         warnings=tuple(warnings),
+        of_view=view_warnings(image, label, sides, told, cut_off),
     )
 
 
@@ -225,7 +231,8 @@ def _note_middles(
             if count[value]:
                 place = middles.setdefault((name, side), np.full(sides.middles.shape, np.nan))
                 outwards = 1 if side is Side.RIGHT else -1
-                place[k] = outwards * (x[value] - sides.middles[k, 0]), y[value]
+                aside = (x[value], y[value]) - sides.middles[k]
+                place[k] = outwards * float(aside @ sides.across), y[value]
     return {
         side
         for side, offset in ((Side.LEFT, 0), (Side.RIGHT, _ON_RIGHT))
@@ -234,7 +241,9 @@ def _note_middles(
     }
 
 
-def _without_slivers(by_side: dict[str, dict[Side, Size | None]]) -> list[str]:
+def _without_slivers(
+    by_side: dict[str, dict[Side, Size | None]], middles: Mapping[tuple[str, Side], npt.NDArray[np.float64]]
+) -> list[str]:
     """Count, in place, what lies just beyond the midline with the side that it hangs on."""
     warnings = []
     for name in _MUSCLES:
@@ -246,7 +255,8 @@ def _without_slivers(by_side: dict[str, dict[Side, Size | None]]) -> list[str]:
         assert over is not None
         whole = Size.together([left, right])
         assert whole is not None
-        if over.volume_cm3 < _SLIVER * whole.volume_cm3:
+        beyond_mm = float(np.nanmean(middles[name, small][:, 0]))
+        if over.volume_cm3 < _SLIVER * whole.volume_cm3 and beyond_mm < _BORDER_MM:
             by_side[name] = {small: None, large: whole}
             warnings.append(f"{name}: {over.volume_cm3:.1f} cm³ beyond the midline count with the {large} side.")
     return warnings

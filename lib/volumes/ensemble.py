@@ -54,7 +54,7 @@ class VolumeEnsemble:
 
     Stacks of slices overlap, and are answered one after another. What the folds say of a slice is added up where stacks
     overlap, turned into a label and counted as soon as no further stack shows the slice, and forgotten. So beside
-    the CT and its label only a few slices are held.
+    the CT and its label only as many slices are held as a stack has, on the network's grid.
 
     Args:
         folder: of a version, with its description and ``fold_K/weights.pt``.
@@ -163,11 +163,12 @@ class _Work:
             if not inside.any():
                 continue
             fine = self._grid.plane(logits)
-            votes = _most_likely(fine)
+            largest, chosen = fine.max(dim=1)  # of many classes, quicker than argmax
+            votes = _on_cpu(chosen)
             # The mean of logits is largest where that of the folds' logarithms of probabilities is.
-            label[at][inside] = (votes[0] if len(fine) == 1 else _most_likely(fine.mean(dim=0)))[inside]
-            entropies = self._grid.plane(torch.stack(entropies_of(logits)))
-            doubt[at][inside] = tally.add(votes[:, inside], entropies.cpu().numpy()[:, inside], self._hu[at][inside])
+            label[at][inside] = (votes[0] if len(fine) == 1 else _on_cpu(fine.mean(dim=0).max(dim=0).indices))[inside]
+            entropies = torch.stack(entropies_of(fine, largest)).cpu().numpy()
+            doubt[at][inside] = tally.add(votes[:, inside], entropies[:, inside], self._hu[at][inside])
         return Segmented(
             label=label,
             disagreement=tally.disagreement(doubt, float(np.prod(self._spacing)) / 1000.0),
@@ -259,10 +260,8 @@ def _starts(length: int, size: int, step: float) -> list[int]:
     return [round(each) for each in np.linspace(0, length - size, count)]
 
 
-def _most_likely(logits: torch.Tensor) -> npt.NDArray[np.uint8]:
-    """The class of the largest logit: (..., outputs, x, y) to (..., x, y)."""
-    # Of many classes, quicker than argmax.
-    return logits.max(dim=-3).indices.to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
+def _on_cpu(classes: torch.Tensor) -> npt.NDArray[np.uint8]:
+    return classes.to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
 
 
 def _weight(window: Sequence[int]) -> torch.Tensor:

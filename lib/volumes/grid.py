@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from lib.cold_start.body_grid import by_slice
 from lib.cold_start.outline import body_mask
 from lib.images import CTImage
 from lib.volumes.recipes import Recipe
@@ -119,10 +121,7 @@ def outline(hu: npt.NDArray, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np
     body = np.asfortranarray(body_mask(CTImage(hu=hu, affine=np.diag([*spacing, 1.0]))))
     steps = max(1, round(_SKIN_MM / float(min(spacing[:2]))))
     cross = ndimage.generate_binary_structure(2, 1)
-    for k in range(body.shape[2]):
-        if body[:, :, k].any():
-            body[:, :, k] = ndimage.binary_dilation(body[:, :, k], cross, iterations=steps)
-    return body
+    return by_slice(partial(ndimage.binary_dilation, structure=cross, iterations=steps), body, reach=steps)
 
 
 def windowed(hu: npt.NDArray, recipe: Recipe) -> npt.NDArray[np.float32]:

@@ -74,21 +74,24 @@ class Tally:
         return summarise(counts, self._folds, voxel_cm3, doubt_percent, "volume_cm3")
 
 
-def entropies_of(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def entropies_of(logits: torch.Tensor, largest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How doubtful folds are, in 0 to 1: in units of the logarithm of the number of outputs.
 
     Args:
         logits: ``(folds, outputs, ...)``.
+        largest: of the outputs, ``(folds, ...)``.
 
     Returns:
         ``(...)`` each: what the folds' probabilities know of which fold they come from (mutual information), and the
         entropy of the mean probabilities.
     """
-    logarithms = logits.log_softmax(dim=1)
-    probabilities = logarithms.exp()
+    below = logits - largest.unsqueeze(1)
+    shares = below.exp()
+    total = shares.sum(dim=1)
     scale = float(np.log(logits.shape[1]))
-    of_folds = -(probabilities * logarithms).sum(dim=1).mean(dim=0) / scale
+    of_folds = (total.log() - below.mul_(shares).sum(dim=1) / total).mean(dim=0) / scale
     if len(logits) == 1:
         return torch.zeros_like(of_folds), of_folds.clamp(0, 1)
-    entropy = (torch.special.entr(probabilities.mean(dim=0)).sum(dim=0) / scale).clamp(0, 1)
+    mean = shares.div_(total.unsqueeze(1)).mean(dim=0)
+    entropy = (torch.special.entr(mean).sum(dim=0) / scale).clamp(0, 1)
     return (entropy - of_folds).clamp(0, 1), entropy

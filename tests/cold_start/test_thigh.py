@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lib.anatomy.schemas import THIGH_MUSCLES
 from lib.cold_start.thigh import ThighSegmentation, segment_thigh
 from lib.images import CTImage, read_ct
+from lib.measures.thigh import measure_thigh
 from lib.phantoms.phantom import Phantom
 from lib.refusals import Refusal
 
@@ -48,6 +49,11 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 def says(found: ThighSegmentation, words: str) -> bool:
     return any(words in warning for warning in found.warnings)
+
+
+def measured_says(image: CTImage, found: ThighSegmentation, words: str) -> bool:
+    """Whether the measurements of the answer, which come with it, say so."""
+    return any(words in sentence for sentence in measure_thigh(image, found.label).of_view)
 
 
 def heights(truth: NDArray[np.uint8], value: int) -> NDArray[np.intp]:
@@ -98,7 +104,7 @@ class TestParts:
         assert dice(found.label == FEMUR, truth == FEMUR) > 0.8
         assert dice(found.label == ILIAC, truth == ILIAC) > 0.8
         assert says(found, "No knee is in view")
-        assert not says(found, "amputation")
+        assert not measured_says(image, found, "amputation")
 
     def test_an_amputation(self, whole: Case) -> None:
         image, truth = part(whole, z=slice(0, 55))
@@ -106,17 +112,19 @@ class TestParts:
         middle = image.shape[0] // 2
         hu[:middle, :, :35] = -1000
         left[:middle, :, :35] = 0
-        found = segment_thigh(CTImage(hu=hu, affine=image.affine))
+        image = CTImage(hu=hu, affine=image.affine)
+        found = segment_thigh(image)
         assert dice(found.label == FEMUR, left == FEMUR) > 0.85
-        assert says(found, "amputation")
+        assert measured_says(image, found, "The left thigh ends above the knee, as after an amputation")
 
     def test_a_prosthesis_is_bone_and_said(self, whole: Case) -> None:
         image, truth = part(whole, z=slice(25, 55))
         hu = image.hu.copy()
         i, j, k = (int(np.median(axis)) for axis in np.nonzero(truth[: image.shape[0] // 2] == FEMUR))
         hu[i - 3 : i + 4, j - 3 : j + 4, k - 8 : k + 8] = 8000
-        found = segment_thigh(CTImage(hu=hu, affine=image.affine))
-        assert says(found, "metal")
+        image = CTImage(hu=hu, affine=image.affine)
+        found = segment_thigh(image)
+        assert measured_says(image, found, "metal")
         assert (found.label[i, j, k - 6 : k + 6] == FEMUR).all()
 
     def test_no_leg_is_refused_in_a_sentence(self) -> None:
@@ -154,8 +162,8 @@ class TestRealCT:
         assert not (real.label[:, :, 70:] == ILIAC).any()
         assert not (real.label[55:65, 30:45, 50:] == ILIAC).any()
 
-    def test_metal_and_missing_thighs_are_said(self, real: ThighSegmentation) -> None:
-        assert says(real, "metal")
+    def test_metal_and_missing_thighs_are_said(self, real: ThighSegmentation, real_ct_path: Path) -> None:
+        assert measured_says(read_ct(real_ct_path).canonical(), real, "metal")
         assert says(real, "No shaft")
 
 

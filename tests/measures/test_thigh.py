@@ -183,12 +183,53 @@ class TestWhatIsWrong:
         assert found.sizes["gracilis"]["right"].volume_cm3 == pytest.approx(cm3("gracilis"), rel=0.05)
         assert any("beyond the midline" in each for each in found.warnings)
 
+    def test_a_short_stump_is_no_border_of_the_other_leg(self):
+        legs = Legs(80).leg(Side.RIGHT).leg(Side.LEFT)
+        left = legs.shape[0] // 2
+        legs.hu[:left, :, :77], legs.label[:left, :, :77] = -1000, 0
+        found = measure_thigh(legs.image, legs.label)
+        assert found.sizes["gracilis"]["left"].volume_cm3 == pytest.approx(cm3("gracilis", 3))
+        assert found.sizes["gracilis"]["right"].volume_cm3 == pytest.approx(cm3("gracilis", 80))
+
     def test_iliopsoas_beside_its_parts_breaks_the_rule(self):
         legs = both()
         legs.label[130:134, 60:64, 3] = ID["iliopsoas"]
         legs.label[140:144, 60:64, 3] = ID["psoas_major"]
         warnings = measure_thigh(legs.image, legs.label).warnings
         assert any("On the right iliopsoas" in each for each in warnings)
+
+
+class TestView:
+    """What the image does not show, or shows badly, whoever made the label."""
+
+    @pytest.mark.parametrize("side", Side)
+    def test_a_thigh_that_ends_within_the_image_is_a_stump(self, side):
+        legs = Legs(30).leg(Side.RIGHT).leg(Side.LEFT)
+        own = slice(110, None) if side is Side.RIGHT else slice(110)
+        legs.hu[own, :, :15], legs.label[own, :, :15] = -1000, 0
+        said = [each for each in measure_thigh(legs.image, legs.label).of_view if "amputation" in each]
+        assert len(said) == 1
+        assert f"The {side} thigh ends above the knee" in said[0]
+
+    def test_a_leg_that_goes_on_below_what_is_drawn_is_none(self):
+        legs = Legs(30).leg(Side.RIGHT).leg(Side.LEFT)
+        legs.label[:, :, :15] = 0
+        assert not any("amputation" in each for each in measure_thigh(legs.image, legs.label).of_view)
+
+    def test_metal_is_said_though_it_is_not_drawn(self):
+        legs = both()
+        legs.hu[155:160, 55:60, 2:10] = 8000
+        legs.label[155:160, 55:60, 2:10] = 0
+        assert any("metal in hip or thigh (4 cm³)" in each for each in measure_thigh(legs.image, legs.label).of_view)
+
+    def test_muscles_that_reach_an_end_of_the_image_are_named(self):
+        legs = both()
+        legs.label[:, :, [0, -1]] = 0
+        assert measure_thigh(legs.image, legs.label).of_view == ()
+        legs.label[115:117, 50:52, -1] = ID["gracilis"]
+        assert [each.split(";")[0] for each in measure_thigh(legs.image, legs.label).of_view] == [
+            "Cut off at an end of the image: gracilis"
+        ]
 
 
 class TestWithoutTheCT:

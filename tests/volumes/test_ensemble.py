@@ -145,6 +145,17 @@ def test_a_coarser_grid_moves_nothing(made, spacing):
     assert 2 * both / ((found == LEAN).sum() + (wanted == LEAN).sum()) > 0.7
 
 
+def test_borders_are_doubtful_on_a_coarser_grid_as_well(made):
+    hu, _ = draw(3, 30)
+    hu = np.where(hu > 100, 60, hu)
+    spacing = np.array([2.0, 2.0, 6.0])
+    found = made(replace(POINTWISE, in_plane_mm=12.0, slice_mm=6.0)).segment(hu, spacing)
+    across = found.label[:-1] != found.label[1:]
+    borders = across & (found.label[:-1] > 0) & (found.label[1:] > 0)
+    assert found.disagreement.map[:-1][borders].mean() > 20, "two of eight classes are as likely there"
+    assert found.disagreement.score > 0.01
+
+
 def test_folds_that_disagree_are_counted_where_they_do(made):
     hu, _ = draw(1)
     ensemble = made(bone_from=(0.9, 0.9, 0.45))
