@@ -29,6 +29,7 @@ SOFT_TISSUE = Window(width=400, level=50)  # Yu 2026, section 2.2
 BONE = Window(width=1000, level=450)
 _OPACITY = 0.5
 _AIR = -500
+_PANEL_INCHES = 4.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,17 +134,32 @@ def write_sheet(path: Path, panels: Sequence[Panel], *, columns: int, footer: st
         columns: panels in a row.
         footer: a line below.
     """
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.8 * columns, 4.5 * rows), facecolor="white")
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    heights = [max(_inches_high(panel) for panel in row) for row in rows]
+    figure = Figure(figsize=(_PANEL_INCHES * columns, sum(heights) + 0.3), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
+    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     for axis, panel in zip(axes.flat, panels, strict=False):
         draw_panel(axis, panel)
     if footer:
-        figure.text(0.5, 0.03, footer, ha="center", fontsize=8)
+        figure.supxlabel(footer, fontsize=8)
     figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def _inches_high(panel: Panel) -> float:
+    """With its title, and its legend where it has one."""
+    width, height = size_mm(panel)
+    legend = 0.16 * -(-len(_present(panel)) // 2)
+    return min(_PANEL_INCHES * height / width, _PANEL_INCHES) + 0.3 + legend
+
+
+def _present(panel: Panel) -> list[Structure]:
+    """The classes that are in a panel."""
+    if panel.schema is None or panel.label is None:
+        return []
+    return [s for s in panel.schema if (panel.label == s.id).any()]
 
 
 def draw_panel(axis: Axes, panel: Panel, *, legend: bool = True, title_size: float = 10) -> None:
@@ -161,8 +177,8 @@ def draw_panel(axis: Axes, panel: Panel, *, legend: bool = True, title_size: flo
     for name, position in panel.names.items():
         height = (position + 0.5) * panel.spacing[1]
         axis.text(0.02 * width, height, name, color="yellow", fontsize=7, va="center", clip_on=True)
-    if legend and panel.schema is not None and panel.label is not None:
-        present = [s for s in panel.schema if (panel.label == s.id).any()]
+    present = _present(panel)
+    if legend and present:
         axis.legend(
             handles=[Patch(color=color_of(s), label=s.name.replace("_", " ")) for s in present],
             loc="upper center",
