@@ -21,6 +21,7 @@ from lib.networks.engines import Engine, GpuMemoryError, Source, TorchEngine, We
 from lib.networks.features import cells, describe
 from lib.refusals import Refusal
 from lib.volumes.grid import Grid, outline, windowed
+from lib.volumes.parts import drop_small_parts
 from lib.volumes.tally import Tally, entropies_of
 from lib.volumes.workspace import WEIGHTS, read_description
 
@@ -169,6 +170,8 @@ class _Work:
             label[at][inside] = (votes[0] if len(fine) == 1 else _on_cpu(fine.mean(dim=0).max(dim=0).indices))[inside]
             entropies = torch.stack(entropies_of(fine, largest)).cpu().numpy()
             doubt[at][inside] = tally.add(votes[:, inside], entropies[:, inside], self._hu[at][inside])
+        if self._recipe.least_part:
+            drop_small_parts(label[self._grid.inside], self._recipe.least_part)
         return Segmented(
             label=label,
             disagreement=tally.disagreement(doubt, float(np.prod(self._spacing)) / 1000.0),

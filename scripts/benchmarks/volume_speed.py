@@ -18,6 +18,7 @@ import numpy.typing as npt
 import psutil
 
 from lib.anatomy.schemas import BODY_COMPOSITION, SCHEMAS, THIGH_MUSCLES
+from lib.images import read_ct
 from lib.measures.overlap import dice
 from lib.tasks import TASKS
 
@@ -33,7 +34,8 @@ class _Bars:
         slices: of the CTs, the first one that of the bar.
         seconds: the bars on :data:`_DEVICES`.
         gib: the bar for the memory, or "-".
-        compared: slices on which the answer is compared with that of PyTorch in float32 on the CPU, which takes long.
+        compared: slices on which the answer is compared with that of PyTorch in float32 on the CPU, which takes long;
+            those in the middle.
     """
 
     slices: tuple[int, ...]
@@ -58,6 +60,14 @@ class _Job:
     engine: str
     matrix: int
     compared: int
+    ct: Path | None
+
+    def image(self) -> tuple[npt.NDArray, npt.NDArray[np.float64]]:
+        """HU (x, y, z) and spacing in mm."""
+        if self.ct is None:
+            return _DRAWN[self.task](self.matrix, self.slices), _SPACING
+        image = read_ct(self.ct).canonical()
+        return image.hu, image.spacing
 
 
 def main(argv: Sequence[str]) -> int:
@@ -73,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--bf16", action="store_true", help="let OpenVINO compute in bfloat16, where the CPU has it")
     parser.add_argument("--folds", type=int, default=1, help="of an untrained model (default: %(default)s)")
     parser.add_argument("--slices", type=int, nargs="+", help="default: 200 1000, of thighs 250")
+    parser.add_argument("--ct", type=Path, help="a CT in place of a drawn one: what a trained model knows")
     parser.add_argument("--matrix", type=int, default=512, help="pixels along a side (default: %(default)s)")
     options = parser.parse_args(argv)
     bars = _BARS[options.task]
@@ -82,8 +93,11 @@ def main(argv: Sequence[str]) -> int:
             Path(folder) / "model", options.task, folds=options.folds, network=options.network, preset=options.preset
         )
         engine = "cuda" if options.device == "cuda" else "openvino-bf16" if options.bf16 else "openvino"
-        for number, slices in enumerate(options.slices or bars.slices):
-            job = _Job(options.task, model, slices, engine, options.matrix, 0 if number else bars.compared)
+        drawn = options.slices or bars.slices
+        if options.ct:
+            options.matrix, _, *drawn = read_ct(options.ct).canonical().shape
+        for number, slices in enumerate(drawn):
+            job = _Job(options.task, model, slices, engine, options.matrix, 0 if number else bars.compared, options.ct)
             # Each in a process of its own, so that its memory is its own.
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                 found = pool.submit(_measure, job).result()
@@ -129,7 +143,7 @@ def write_untrained(
 def _measure(job: _Job) -> dict[str, Any]:
     from lib.volumes.ensemble import VolumeEnsemble  # noqa: PLC0415
 
-    hu = _DRAWN[job.task](job.matrix, job.slices)
+    hu, spacing = job.image()
     ensemble = VolumeEnsemble(job.model, engine=job.engine)
     stopped, peak = threading.Event(), [0]
 
@@ -140,21 +154,23 @@ def _measure(job: _Job) -> dict[str, Any]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    ensemble.segment(hu[:, :, :8], _SPACING)  # what is compiled at first use
+    ensemble.segment(hu[:, :, :8], spacing)  # what is compiled at first use
     start = time.perf_counter()
-    ensemble.segment(hu, _SPACING)
+    ensemble.segment(hu, spacing)
     seconds = time.perf_counter() - start
     stopped.set()
     watcher.join()
-    agreement = _agreement(ensemble, job, hu[:, :, : job.compared]) if job.compared else None
+    first = max(0, (hu.shape[2] - job.compared) // 2)
+    middle = hu[:, :, first : first + job.compared]
+    agreement = _agreement(ensemble, job, middle, spacing) if job.compared else None
     return {"seconds": seconds, "gib": peak[0] / 2**30, "dice": agreement}
 
 
-def _agreement(ensemble: Any, job: _Job, hu: npt.NDArray[np.int16]) -> float:
+def _agreement(ensemble: Any, job: _Job, hu: npt.NDArray, spacing: npt.NDArray[np.float64]) -> float:
     from lib.volumes.ensemble import VolumeEnsemble  # noqa: PLC0415
 
-    ours = ensemble.segment(hu, _SPACING).label
-    reference = VolumeEnsemble(job.model, engine="torch").segment(hu, _SPACING).label
+    ours = ensemble.segment(hu, spacing).label
+    reference = VolumeEnsemble(job.model, engine="torch").segment(hu, spacing).label
     found = dice(ours, reference, SCHEMAS[job.task].ids)
     return min((value for value in found.values() if value is not None), default=float("nan"))
 
