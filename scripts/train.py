@@ -79,7 +79,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--preset", choices=list(PRESETS), default="", help="default: what suits the device")
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N (default: the best there is)")
     parser.add_argument("--from-scratch", action="store_true", help="do not start from the champion's weights")
-    parser.add_argument("--network", default="", help="for body_composition: 3d or 2d (default: 3d)")
+    parser.add_argument(
+        "--network", default="", help="body_composition: 3d or 2d; thigh_muscles: unetr or unet_3d (default: the first)"
+    )
     parser.add_argument(
         "--contrast", choices=CONTRASTS, default="", help="for body_composition: which CTs to train on (default: all)"
     )

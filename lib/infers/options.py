@@ -29,7 +29,7 @@ class InferOptions:
         slice_index: the slice chosen by hand along the image's own foot-to-head axis, or ``None``.
         fold: which networks of a trained model answer: ``ensemble``, ``best``, or the number of one.
         mirroring: whether mirror images are averaged in.
-        network: which kind of network answers, one of the task's; "" for the usual one.
+        network: which kind of network answers, one of the task's; "" for the usual one, or another that was trained.
         contrast: on which CTs the network was trained, one of :data:`lib.tasks.CONTRASTS`; "" for what suits the image,
             as far as it is known whether contrast agent was given.
         show: ``label``, or ``disagreement`` for a volume of the doubt in percent instead.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import getpass
+import itertools
 import tempfile
 import time
 from collections.abc import Mapping
@@ -100,7 +101,7 @@ class SegmentationTask(InferTask):
         if task.network == "nnunet_2d" or task.parts:
             config |= {"mirroring": [*MIRRORING]}
         if task.networks:
-            config |= {"network": [*task.networks]}
+            config |= {"network": ["", *task.networks]}
         if task.on_slice or task.schema is BODY_COMPOSITION:
             config |= {"overlay": [*OVERLAY]}
         if task.schema is BODY_COMPOSITION:
@@ -137,7 +138,8 @@ class SegmentationTask(InferTask):
         Raises:
             Refusal: the image does not allow an answer.
         """
-        return self._answer(read_ct(path).canonical(), InferOptions(contrast=ALL))
+        usual = "".join(self.task.networks[:1])
+        return self._answer(read_ct(path).canonical(), InferOptions(contrast=ALL, network=usual))
 
     def respond(self, request: Mapping[str, Any]) -> Response:
         """Answer a request.
@@ -279,10 +281,14 @@ class SegmentationTask(InferTask):
         return answer_by_ensemble(image, self.task.schema, champion, options, chosen)
 
     def _answer_for_volume(self, image: CTImage, options: InferOptions, *, contrast: bool | None) -> Answer:
-        """By the champion that was asked for, or that suits the image; by the cold start where there is none."""
+        """By the champion that was asked for, or that suits the image; by the cold start where there is none.
+
+        Where no network was asked for, the usual one comes first, and another one before the cold start.
+        """
         suiting = {True: "contrast", False: "plain", None: ALL}[contrast] if self.task.by_contrast else ALL
-        for trained_on in [options.contrast] if options.contrast else dict.fromkeys([suiting, ALL]):
-            variant = self.task.variant(options.network, trained_on)
+        networks = [options.network] if options.network else [*self.task.networks]
+        contrasts = [options.contrast] if options.contrast else dict.fromkeys([suiting, ALL])
+        for variant in itertools.starmap(self.task.variant, itertools.product(networks, contrasts)):
             champion = self._champions.of(self.task.name, variant) if self._champions else None
             if champion is not None:
                 return answer_for_volume(image, self.task.schema, champion, options)

@@ -154,6 +154,22 @@ def test_each_variant_has_its_own_champion(store, trained):
         trained.remove(TASK, "v0002")
 
 
+def test_another_network_answers_where_the_usual_one_was_not_trained(store, trained, tmp_path):
+    first, registry = trained.version(TASK, "v0001"), Registry(tmp_path)
+    with registry.staging(TASK) as folder:
+        shutil.copytree(first.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+        flat = registry.publish(folder, replace(first.manifest, variant="2d"))
+    registry.set_champion(TASK, flat.name)
+    task, path = SegmentationTask(TASKS[TASK], Champions(registry)), store.get_image_uri("case5")
+    found = task.respond({"image": path})
+    found.file.unlink()
+    assert found.params["model_version"] == flat.name
+    assert found.params["variant"] == "2d"
+    assert not found.as_by_default, "the queue goes by the usual network"
+    assert task.analyse(read_ct(path), InferOptions.parse({"network": "3d"})).params["method"] == "thresholds"
+    assert task.assess(path).model_version is None
+
+
 @pytest.mark.slow
 def test_a_variant_is_trained_and_judged_by_itself(store, trained, monkeypatch):
     monkeypatch.setitem(RECIPES[TASK]["2d"], "quick", TINY_FLAT)
