@@ -22,7 +22,7 @@ from lib.networks.features import cells, describe
 from lib.refusals import Refusal
 from lib.volumes.grid import Grid, outline, windowed
 from lib.volumes.parts import drop_small_parts
-from lib.volumes.tally import Tally, entropies_of
+from lib.volumes.tally import Tally
 from lib.volumes.workspace import WEIGHTS, read_description
 
 _SMALLER = (
@@ -163,13 +163,11 @@ class _Work:
             inside = self._body[at]
             if not inside.any():
                 continue
-            fine = self._grid.plane(logits)
-            largest, chosen = fine.max(dim=1)  # of many classes, quicker than argmax
-            votes = _on_cpu(chosen)
-            # The mean of logits is largest where that of the folds' logarithms of probabilities is.
-            label[at][inside] = (votes[0] if len(fine) == 1 else _on_cpu(fine.mean(dim=0).max(dim=0).indices))[inside]
-            entropies = torch.stack(entropies_of(fine, largest)).cpu().numpy()
-            doubt[at][inside] = tally.add(votes[:, inside], entropies[:, inside], self._hu[at][inside])
+            chosen = torch.from_numpy(np.flatnonzero(inside)).to(logits.device)
+            said = self._grid.plane(logits).flatten(2).index_select(2, chosen).log_softmax(dim=1)
+            mean = said.mean(dim=0) if len(said) > 1 else said[0]
+            label[at][inside] = mean.max(dim=0).indices.to(torch.uint8).cpu().numpy()
+            doubt[at][inside] = tally.add(said, self._hu[at][inside])
         if self._recipe.least_part:
             drop_small_parts(label[self._grid.inside], self._recipe.least_part)
         return Segmented(
@@ -216,7 +214,7 @@ class _Work:
             for i, j in itertools.product(*others):
                 at = (slice(None), slice(i, i + window[1]), slice(j, j + window[2]))
                 logits = self._run(seen[at])
-                total[(..., *at)].addcmul_(logits, weight)
+                total[(..., *at)] += weight * logits
                 weights[at] += weight
             done = after - start
             for k in range(min(done, z - start)):
@@ -261,10 +259,6 @@ def _starts(length: int, size: int, step: float) -> list[int]:
         return [0]
     count = int(np.ceil((length - size) / max(1, int(size * step)))) + 1
     return [round(each) for each in np.linspace(0, length - size, count)]
-
-
-def _on_cpu(classes: torch.Tensor) -> npt.NDArray[np.uint8]:
-    return classes.to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
 
 
 def _weight(window: Sequence[int]) -> torch.Tensor:

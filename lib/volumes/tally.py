@@ -1,4 +1,4 @@
-"""Counts, slice by slice, how far folds disagree on a volume."""
+"""Counts, slice by slice, how far folds disagree on a volume; on the device on which their probabilities are."""
 
 from __future__ import annotations
 
@@ -28,33 +28,40 @@ class Tally:
         self._information = self._entropy = 0.0
         self._body = self._labelled = 0
 
-    def add(
-        self, votes: npt.NDArray[np.uint8], entropies: npt.NDArray[np.float32], hu: npt.NDArray
-    ) -> npt.NDArray[np.uint8]:
+    def add(self, log_probabilities: torch.Tensor, hu: npt.NDArray) -> npt.NDArray[np.uint8]:
         """Count some voxels of the body.
 
         Args:
-            votes: ``(folds, n)``, the class that each fold takes for the likeliest.
-            entropies: ``(2, n)``, see :func:`entropies_of`.
+            log_probabilities: ``(folds, 1 + classes, n)``, natural logarithms.
             hu: ``(n,)``.
 
         Returns:
             ``(n,)``, how doubtful each voxel is, in percent: see :class:`lib.measures.disagreement.Disagreement`.
         """
+        votes = log_probabilities.max(dim=1).indices  # of many classes, quicker than argmax
+        values = torch.from_numpy(hu.astype(np.float64)).to(votes.device)
         outputs = len(self._both)
         for a, b in itertools.combinations_with_replacement(range(self._folds), 2):
-            alike = np.bincount(votes[a] if a == b else votes[a][votes[a] == votes[b]], minlength=outputs)
+            alike = torch.bincount(votes[a][votes[a] == votes[b]], minlength=outputs).cpu().numpy()
             self._both[:, a, b] += alike
             if a != b:
                 self._both[:, b, a] += alike
         for fold, of_fold in enumerate(votes):
-            self._hu_sums[:, fold] += np.bincount(of_fold, hu, minlength=outputs)
-        information, entropy = entropies
-        self._information += float(information.sum(dtype=np.float64))
-        self._entropy += float(entropy.sum(dtype=np.float64))
+            self._hu_sums[:, fold] += torch.bincount(of_fold, values, minlength=outputs).cpu().numpy()
+        probabilities = log_probabilities.exp()
+        scale = float(np.log(probabilities.shape[1]))
+        of_folds = -(probabilities * log_probabilities).sum(dim=1).mean(dim=0) / scale
+        if self._folds > 1:
+            entropy = (torch.special.entr(probabilities.mean(dim=0)).sum(dim=0) / scale).clamp(0, 1)
+            information = (entropy - of_folds).clamp(0, 1)
+        else:
+            entropy, information = of_folds.clamp(0, 1), torch.zeros_like(of_folds)
+        self._information += float(information.sum())
+        self._entropy += float(entropy.sum())
         self._body += len(hu)
-        self._labelled += int(votes.any(axis=0).sum())
-        return np.rint(100 * (information if self._folds > 1 else entropy)).astype(np.uint8)
+        self._labelled += int((votes > 0).any(dim=0).sum())
+        doubt = information if self._folds > 1 else entropy
+        return (100 * doubt).round().to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
 
     def disagreement(self, doubt_percent: npt.NDArray[np.uint8], voxel_cm3: float) -> Disagreement:
         """Of all that was counted.
@@ -72,26 +79,3 @@ class Tally:
             labelled=self._labelled,
         )
         return summarise(counts, self._folds, voxel_cm3, doubt_percent, "volume_cm3")
-
-
-def entropies_of(logits: torch.Tensor, largest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How doubtful folds are, in 0 to 1: in units of the logarithm of the number of outputs.
-
-    Args:
-        logits: ``(folds, outputs, ...)``.
-        largest: of the outputs, ``(folds, ...)``.
-
-    Returns:
-        ``(...)`` each: what the folds' probabilities know of which fold they come from (mutual information), and the
-        entropy of the mean probabilities.
-    """
-    below = logits - largest.unsqueeze(1)
-    shares = below.exp()
-    total = shares.sum(dim=1)
-    scale = float(np.log(logits.shape[1]))
-    of_folds = (total.log() - below.mul_(shares).sum(dim=1) / total).mean(dim=0) / scale
-    if len(logits) == 1:
-        return torch.zeros_like(of_folds), of_folds.clamp(0, 1)
-    mean = shares.div_(total.unsqueeze(1)).mean(dim=0)
-    entropy = (torch.special.entr(mean).sum(dim=0) / scale).clamp(0, 1)
-    return (entropy - of_folds).clamp(0, 1), entropy

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.measures.disagreement import disagreement
-from lib.volumes.tally import Tally, entropies_of
+from lib.volumes.tally import Tally
 
 CLASSES = {"fat": 1, "muscle": 2, "bone": 4}
 
@@ -21,9 +21,7 @@ def test_counted_in_pieces_it_is_the_disagreement_of_the_whole(folds):
     wanted = disagreement(logits.softmax(dim=1).numpy(), hu, (2.0, 3.0), CLASSES, body)
     tally, doubt = Tally(CLASSES, folds), np.zeros(hu.shape, np.uint8)
     for k in range(hu.shape[1]):
-        largest, votes = logits[..., k].max(dim=1)
-        entropies = torch.stack(entropies_of(logits[..., k], largest)).numpy()
-        doubt[:, k] = tally.add(votes.numpy().astype(np.uint8), entropies, hu[:, k])
+        doubt[:, k] = tally.add(logits[..., k].log_softmax(dim=1), hu[:, k])
     found = tally.disagreement(doubt, 2.0 * 3.0 / 100)
     assert found.score == pytest.approx(wanted.score, abs=1e-5)
     assert found.predictive_entropy == pytest.approx(wanted.predictive_entropy, abs=1e-5)
